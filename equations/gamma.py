@@ -1,0 +1,259 @@
+"""The recursive gamma memory and the SpikingGamma neuron (Koopman, Otte & Bohté 2026, arXiv 2602.01978)."""
+
+from __future__ import annotations
+
+import numpy as np
+from brian2 import Quantity, second
+
+from .errors import ModelError
+from .neurons import NeuronModel
+from .propagator import exact_memory
+from .text import positive_times, text_of
+
+MEMORIES = ("paper", "exact")
+_GAMMA_REFERENCE = "de Vries & Principe 1992 (gamma model); Koopman, Otte & Bohté 2026, buckets"
+_SPIKING_REFERENCE = "Koopman, Otte & Bohté 2026, arXiv 2602.01978; threshold adaptation: Zambrano et al. 2019"
+
+
+def gamma_memory(
+    K, tau, *, ratio=1.0, memory="paper", name="z", drive=None, transposed=False, unit="1"
+) -> NeuronModel:
+    r"""Chain of K buckets that spill into each other: smoothed delays of whatever enters bucket 0.
+
+    .. math:: \dot z_0 = -z_0/\tau_0, \qquad \dot z_k = (z_{k-1} - z_k)/\tau_k
+
+    A jump of ``z0`` by one appears in bucket k as the gamma kernel
+    :math:`(t/\tau)^k e^{-t/\tau} / k!` (equal time constants), delayed by about ``k*tau``.
+
+    Parameters
+    ----------
+    K : int
+        Number of buckets.
+    tau : Quantity, second
+        One time constant, or one per bucket, shape (K,); or the name of a variable (equal time constants).
+    ratio : float
+        Geometric factor from one bucket to the next: ``tau_k = tau * ratio**k``.
+    memory : {'paper', 'exact'}
+        ``'paper'`` integrates with exponential Euler, which is term for term the published recursion
+        ``z_k(t+dt) = a z_k + (1-a) z_{k-1}(t)``; ``'exact'`` is the continuous gamma kernel at any ``dt``.
+    name : str
+        Variables are called ``name0`` ... ``name{K-1}``.
+    drive : str, optional
+        Expression (in `unit`) that bucket 0 follows with gain one, for continuous input:
+        ``dz0/dt = (drive - z0)/tau_0``.
+    transposed : bool
+        Reverse the chain: bucket K-1 spills down to bucket 0, which is read out. A jump of bucket k then reaches
+        bucket 0 through the same kernel, so every synapse can choose its own mixture of buckets.
+    unit : str
+        Unit of the buckets.
+
+    Returns
+    -------
+    NeuronModel
+        Equations that go into `NeuronGroup` and add to others with ``+``.
+
+    Raises
+    ------
+    ModelError
+        If K < 1, a time constant is not positive, or an option is unknown.
+    """
+    _check_memory(memory)
+    names, taus, extra = _time_constant_names(K, tau, ratio, name)
+    order = range(K)
+    source = {k: f"{name}{k + 1 if transposed else k - 1}" for k in order}
+    first = K - 1 if transposed else 0
+    lines = []
+    for k in order:
+        inflow = f"{source[k]} - " if k != first else (f"({drive}) - " if drive else "-")
+        lines.append(f"d{name}{k}/dt = ({inflow}{name}{k})/{names[k]} : {unit}")
+    model = NeuronModel(
+        "\n".join(lines + extra),
+        method="exponential_euler" if memory == "paper" else exact_memory,
+        name="gamma_memory",
+        reference=_GAMMA_REFERENCE,
+    )
+    model.tau = None if taus is None else taus * second
+    model.K = int(K)
+    return model
+
+
+class SpikingGammaModel(NeuronModel):
+    """A SpikingGamma neuron or readout: what the engine and the adjoint need to know beside the equations.
+
+    Attributes
+    ----------
+    K : int
+        Buckets.
+    tau : (K,) Quantity, second
+    signal : str
+        Variable that is encoded (hidden) or read out (readout).
+    estimate : str or None
+        The receiver's reconstruction, subtracted in the spike test; ``None`` for a readout.
+    jump : str or None
+        Variable carried by a spike.
+    memory_names : tuple of str
+        The buckets.
+    weight_names : tuple of str
+        Synaptic weights: ``('w',)``, or ``('w0', ...)`` with per-synapse buckets.
+    on_pre : str
+        What a presynaptic spike does to this neuron.
+    trained_names : tuple of str
+        Trained per-neuron parameters: bucket weights ``v0 ...`` and bias ``b``.
+    """
+
+
+def spiking_gamma(
+    K,
+    tau,
+    theta=1.0,
+    *,
+    ratio=1.0,
+    memory="paper",
+    buckets="neuron",
+    bias=True,
+    adaptation=0.0,
+    tau_theta=None,
+    readout=False,
+) -> SpikingGammaModel:
+    r"""SpikingGamma neuron: gamma memory, rectifier and sigma-delta spike coding.
+
+    .. math::
+        x = \sum_k v_k z_k + b, \quad y = \max(x, 0), \quad
+        \text{spike when } y - \hat y > \theta:\ \hat y \leftarrow \hat y + 2\theta
+
+    A spike carries ``jump = 2*theta`` to its targets, where it enters bucket 0 multiplied by the weight; bucket 0 of
+    every receiver therefore rebuilds :math:`\hat y`, which follows y within theta.
+
+    Parameters
+    ----------
+    K : int
+        Number of buckets.
+    tau : Quantity, second
+        Scalar or (K,). ``tau_0`` is the time constant of the code: encoder and decoder share it.
+    theta : float
+        Threshold (dimensionless, in units of the signal), > 0.
+    ratio : float
+        Geometric factor between the buckets' time constants.
+    memory : {'paper', 'exact'}
+        See `gamma_memory`.
+    buckets : {'neuron', 'synapse'}
+        ``'neuron'``: bucket weights ``v0 ...`` of the neuron, shared by its synapses (one row of weights per spike).
+        ``'synapse'``: every synapse has a weight per bucket (``w0 ...``); the chain is transposed so that it still
+        sits in the receiving neuron.
+    bias : bool
+        Add a trained constant ``b``.
+    adaptation : float
+        Multiplicative threshold adaptation m_f >= 0: a spike raises theta by ``m_f*theta``.
+    tau_theta : Quantity, second
+        Decay of the raised threshold (default 15 ms).
+    readout : bool
+        Linear, non-spiking output: no rectifier, no threshold.
+
+    Returns
+    -------
+    SpikingGammaModel
+        ``NeuronGroup(N, neuron, **neuron.arguments)``; set ``v0 ...`` (and ``b``) before running.
+
+    Raises
+    ------
+    ModelError
+        If a parameter is out of range.
+
+    References
+    ----------
+    Koopman, Otte & Bohté 2026, arXiv 2602.01978 (memory, code); Zambrano et al. 2019, Front. Neurosci. 12:987
+    (multiplicative adaptation).
+    """
+    _check_spiking_options(theta, buckets, adaptation)
+    per_synapse = buckets == "synapse"
+    chain = gamma_memory(K, tau, ratio=ratio, memory=memory, transposed=per_synapse)
+    taus = positive_times(tau, K, ratio)
+    weighted = "z0" if per_synapse else " + ".join(f"v{k}*z{k}" for k in range(K))
+    signal = f"{weighted} + b" if bias else weighted
+    parameters = (() if per_synapse else tuple(f"v{k}" for k in range(K))) + (("b",) if bias else ())
+    declared = "".join(f"{p} : 1 (constant)\n" for p in parameters)
+    if readout:
+        model = NeuronModel(f"x = {signal} : 1\n{declared}")
+    else:
+        model = _sigma_delta(signal, declared, taus[0], float(theta), float(adaptation), tau_theta)
+    full = chain + model
+    result = SpikingGammaModel(
+        full.model,
+        threshold=model.threshold,
+        reset=model.reset,
+        method=chain.method,
+        name="gamma_readout" if readout else "spiking_gamma",
+        reference=_SPIKING_REFERENCE,
+    )
+    result.K, result.tau, result.theta = int(K), Quantity(taus, dim=second.dim), float(theta)
+    result.memory, result.buckets, result.adaptation = memory, buckets, float(adaptation)
+    result.signal = "x" if readout else "y"
+    result.estimate = None if readout else "yhat"
+    result.jump = None if readout else "jump"
+    result.memory_names = tuple(f"z{k}" for k in range(K))
+    result.trained_names = parameters
+    result.weight_names, result.on_pre = projection(K, taus, buckets)
+    return result
+
+
+def projection(K, taus, buckets) -> tuple[tuple[str, ...], str]:
+    """Weights and ``on_pre`` statements with which a spike enters the receiving neuron's buckets.
+
+    With per-synapse buckets and unequal time constants, ``tau_0/tau_k`` gives a jump of bucket k the area of a jump
+    of bucket 0, as in the chain with per-neuron weights.
+    """
+    if buckets == "neuron":
+        return ("w",), "z0_post += w*jump_pre"
+    lines = []
+    for k in range(K):
+        scale = "" if taus[k] == taus[0] else f"*{float(taus[0] / taus[k])!r}"
+        lines.append(f"z{k}_post += w{k}*jump_pre{scale}")
+    return tuple(f"w{k}" for k in range(K)), "\n".join(lines)
+
+
+def _sigma_delta(signal, declared, tau_0, theta, adaptation, tau_theta) -> NeuronModel:
+    """Rectifier, estimate, threshold and reset of the sigma-delta code."""
+    tau_text = text_of(Quantity(tau_0, dim=second.dim), "tau", "second")
+    lines = [
+        f"x = {signal} : 1",
+        "y = x*int(x > 0) : 1",
+        f"dyhat/dt = -yhat/{tau_text} : 1",
+        "jump = 2*theta : 1",
+    ]
+    reset = "yhat += jump"
+    if adaptation:
+        tau_theta = Quantity(0.015, dim=second.dim) if tau_theta is None else tau_theta
+        positive_times(tau_theta, 1, name="tau_theta")
+        lines += [
+            f"theta = {theta!r} + theta_dyn : 1",
+            f"dtheta_dyn/dt = -theta_dyn/{text_of(tau_theta, 'tau_theta', 'second')} : 1",
+        ]
+        reset += f"\ntheta_dyn += {adaptation!r}*theta"
+    else:
+        lines.append(f"theta = {theta!r} : 1")
+    return NeuronModel("\n".join(lines) + "\n" + declared, threshold="y - yhat > theta", reset=reset)
+
+
+def _time_constant_names(K, tau, ratio, name):
+    """Text for each bucket's time constant, the values (or None) and extra declarations."""
+    if isinstance(tau, str):
+        positive_times(second, K)  # checks K
+        if ratio != 1.0:
+            raise ModelError("A named time constant is shared by all buckets; give values to use `ratio`.")
+        return [tau] * K, None, []
+    taus = positive_times(tau, K, ratio)
+    return [text_of(Quantity(t, dim=second.dim), "tau", "second") for t in taus], np.array(taus), []
+
+
+def _check_memory(memory):
+    if memory not in MEMORIES:
+        raise ModelError(f"memory='{memory}' is unknown; use one of {', '.join(MEMORIES)}.")
+
+
+def _check_spiking_options(theta, buckets, adaptation):
+    if not (np.isscalar(theta) and np.isfinite(theta) and theta > 0):
+        raise ModelError(f"theta = {theta} must be a positive number: it is the precision of the spike code.")
+    if buckets not in ("neuron", "synapse"):
+        raise ModelError(f"buckets='{buckets}' is unknown; use 'neuron' (shared v_k) or 'synapse' (w_k each).")
+    if not (np.isscalar(adaptation) and np.isfinite(adaptation) and adaptation >= 0):
+        raise ModelError(f"adaptation = {adaptation} must be a number >= 0 (the factor m_f; 0 is a fixed theta).")
