@@ -1,0 +1,199 @@
+"""Find recordings by the name of a data set, or by a path."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from .audio import audio_from_fields
+from .cochlea import Cochlea
+from .digits import digits
+from .errors import DataError
+from .heidelberg import read_heidelberg
+from .nmnist import read_nmnist
+from .npz import archive_from_fields, read_fields
+from .splits import group_split, n_validation, random_split, stratified_split
+
+__all__ = ["DATASETS", "load", "load_splits"]
+
+DATASETS = ("digits", "nmnist8", "nmnist10", "fsdd", "qtdb", "shd", "ssc", "dvsgesture")
+KNOWN = ", ".join(DATASETS)
+
+HDF5 = {  # split: ending of the file's name
+    "shd": {"train": "train", "test": "test"},
+    "ssc": {"train": "train", "validation": "valid", "test": "test"},
+}
+FRACTION = 0.2  # of the training file, where no validation file exists
+TAKES = 1 / 9  # of the takes, the last ones: 45 to 49 of fsdd's 5 to 49
+HOW = "set --data-root DIR or the variable BRIAN2GRAD_DATA to the folder that holds it"
+
+
+def _read_file(path, part="train"):
+    if path.is_dir():
+        return read_nmnist(path, part)
+    if path.suffix.lower() in (".h5", ".hdf5", ".hdf"):
+        return read_heidelberg(path)
+    fields = read_fields(path)
+    if "pcm" in fields and "units" not in fields:
+        return Cochlea().encode(audio_from_fields(path, fields))
+    return archive_from_fields(path, fields)
+
+
+def _root(name, data_root):
+    root = data_root or os.environ.get("BRIAN2GRAD_DATA")
+    if not root:
+        raise DataError(f"data set '{name}' needs recordings that aren't part of brian2grad; {HOW}")
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder (searched for data set '{name}'); {HOW}")
+    return root
+
+
+def _file(name, root, split):
+    """Return the path of a split's own file, and whether it exists."""
+    if name in HDF5:
+        file_name = f"{name}_{HDF5[name].get(split, split)}.h5"
+    else:
+        file_name = f"{name}_{split}.npz"
+    for path in (root / file_name, root / name / file_name):
+        if path.is_file():
+            return path, True
+    return root / file_name, False
+
+
+def _read_split(name, root, split):
+    path, exists = _file(name, root, split)
+    if not exists:
+        raise DataError(f"{path}: no such file (the {split} part of data set '{name}'); {HOW}")
+    return _read_file(path)
+
+
+def _take_split(archive, validation):
+    if "take" not in archive.extra:
+        raise DataError(f"{archive.name}: field 'take' is missing; it says which recordings to hold out")
+    takes = np.unique(archive.extra["take"])
+    count = n_validation(len(takes), TAKES if validation is None else validation)
+    return group_split(archive.extra["take"], takes[-count:], "takes")
+
+
+def _split(name, archive, validation, seed, held_out_speaker):
+    """Return the indices of the training and validation samples of one archive."""
+    if held_out_speaker is not None:
+        if "speaker" not in archive.extra:
+            raise DataError(f"{archive.name}: has no field 'speaker'; leave held_out_speaker out")
+        speakers = archive.extra["speaker"]
+        return group_split(speakers, np.atleast_1d(held_out_speaker).astype(speakers.dtype), "speaker")
+    if name == "fsdd":
+        # New takes of known speakers, not other recordings drawn by chance: takes of one session are alike.
+        return _take_split(archive, validation)
+    count = n_validation(len(archive), FRACTION if validation is None else validation)
+    if archive.labels_per_step is not None:
+        return random_split(len(archive), count, seed)
+    return stratified_split(archive.labels, count, seed)
+
+
+def _as_path(name_or_path):
+    """Return the path that is meant, None for the name of a data set."""
+    text = str(name_or_path)
+    if text in DATASETS:
+        return None
+    path = Path(text).expanduser()
+    if path.exists():
+        return path
+    if path.suffix or len(path.parts) > 1:
+        raise DataError(f"{path}: no such file or folder; give an existing archive or one of {KNOWN}")
+    raise DataError(f"unknown data set '{text}'; known are {KNOWN}, or give the path of an archive")
+
+
+def _named(name, data_root, split, validation, seed, held_out_speaker):
+    """Return the archive that holds a split, and which of its samples belong to it (None: all)."""
+    if name == "dvsgesture":
+        raise DataError(
+            "data set 'dvsgesture' is not readable yet; choose another or convert it to an .npz archive"
+        )
+    if name == "digits":
+        if validation is None and held_out_speaker is None or split == "test":
+            return digits(split), None
+        archive = digits("all")
+        train, held_out = _split(name, archive, validation, seed, held_out_speaker)
+        return archive, (train if split == "train" else held_out)
+    root = _root(name, data_root)
+    if split == "test":
+        return _read_split(name, root, "test"), None
+    own_file = _file(name, root, "validation")[1] or name in ("nmnist8", "ssc")
+    if own_file and held_out_speaker is None and validation is None:
+        return _read_split(name, root, split), None
+    archive = _read_split(name, root, "train")
+    train, held_out = _split(name, archive, validation, seed, held_out_speaker)
+    return archive, (train if split == "train" else held_out)
+
+
+def load(name_or_path, data_root=None, split="train", *, validation=None, seed=0, held_out_speaker=None):
+    """Load one part of a data set, or one archive or folder whole.
+
+    Parameters
+    ----------
+    name_or_path : str or path-like
+        One of `DATASETS`, or the path of an event archive, an audio archive (encoded by `Cochlea`), an SHD or
+        SSC file or an N-MNIST folder. A path is used whole, whatever the split; of an N-MNIST folder with
+        ``Train`` and ``Test`` only the part asked for is read.
+    data_root : path-like, optional
+        Folder of the data sets' files; the variable ``BRIAN2GRAD_DATA`` if left out.
+    split : {'train', 'validation', 'test'}
+        Test files are never used for validation.
+    validation, seed, held_out_speaker
+        As in `load_splits`.
+
+    Returns
+    -------
+    EventArchive
+
+    Raises
+    ------
+    DataError
+        If the name is unknown, or folder or file are missing or malformed.
+    """
+    if split not in ("train", "validation", "test"):
+        raise DataError(f"no split '{split}'; use 'train', 'validation' or 'test'")
+    path = _as_path(name_or_path)
+    if path is not None:
+        return _read_file(path, "test" if split == "test" else "train")
+    archive, chosen = _named(str(name_or_path), data_root, split, validation, seed, held_out_speaker)
+    return archive if chosen is None else archive[chosen]
+
+
+def load_splits(name_or_path, data_root=None, validation=None, seed=0, *, held_out_speaker=None):
+    """Load training and validation samples that never overlap.
+
+    Parameters
+    ----------
+    name_or_path, data_root
+        As in `load`; one archive or folder is split as if it were a training file.
+    validation : float or int, optional
+        Fraction (below 1) or number of the training file's samples to hold out, of takes for ``fsdd``. Left
+        out, a validation file is used where the data set has one; otherwise a fifth of the samples, of each
+        class alike, or the last ninth of the takes for ``fsdd``: new takes of known speakers.
+    seed : int
+        Of the split. The 1437 and 360 samples of ``digits`` are fixed: they change only with `validation`.
+    held_out_speaker : str or int, optional
+        Hold out this speaker instead: a new speaker.
+
+    Returns
+    -------
+    train, validation : EventArchive
+
+    Raises
+    ------
+    DataError
+        As in `load`, or if either part would be empty.
+    """
+    path = _as_path(name_or_path)
+    if path is not None:
+        name, archive = "", _read_file(path)
+    else:
+        name = str(name_or_path)
+        archive, train = _named(name, data_root, "train", validation, seed, held_out_speaker)
+        if train is None:
+            return archive, _named(name, data_root, "validation", validation, seed, held_out_speaker)[0]
+    train, held_out = _split(name, archive, validation, seed, held_out_speaker)
+    return archive[train], archive[held_out]
