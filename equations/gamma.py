@@ -30,7 +30,7 @@ def gamma_memory(
     K : int
         Number of buckets.
     tau : Quantity, second
-        One time constant, or one per bucket, shape (K,); or the name of a variable (equal time constants).
+        One time constant, or one per bucket, shape (K,); or names of variables as text (one, or K of them).
     ratio : float
         Geometric factor from one bucket to the next: ``tau_k = tau * ratio**k``.
     memory : {'paper', 'exact'}
@@ -58,7 +58,7 @@ def gamma_memory(
         If K < 1, a time constant is not positive, or an option is unknown.
     """
     _check_memory(memory)
-    names, taus, extra = _time_constant_names(K, tau, ratio, name)
+    names, taus = _time_constant_names(K, tau, ratio)
     order = range(K)
     source = {k: f"{name}{k + 1 if transposed else k - 1}" for k in order}
     first = K - 1 if transposed else 0
@@ -67,7 +67,7 @@ def gamma_memory(
         inflow = f"{source[k]} - " if k != first else (f"({drive}) - " if drive else "-")
         lines.append(f"d{name}{k}/dt = ({inflow}{name}{k})/{names[k]} : {unit}")
     model = NeuronModel(
-        "\n".join(lines + extra),
+        "\n".join(lines),
         method="exponential_euler" if memory == "paper" else exact_memory,
         name="gamma_memory",
         reference=_GAMMA_REFERENCE,
@@ -234,15 +234,16 @@ def _sigma_delta(signal, declared, tau_0, theta, adaptation, tau_theta) -> Neuro
     return NeuronModel("\n".join(lines) + "\n" + declared, threshold="y - yhat > theta", reset=reset)
 
 
-def _time_constant_names(K, tau, ratio, name):
-    """Text for each bucket's time constant, the values (or None) and extra declarations."""
-    if isinstance(tau, str):
+def _time_constant_names(K, tau, ratio):
+    """Text of each bucket's time constant, and the values (None where they are names)."""
+    if isinstance(tau, str) or (isinstance(tau, list | tuple) and all(isinstance(t, str) for t in tau)):
         positive_times(second, K)  # checks K
-        if ratio != 1.0:
-            raise ModelError("A named time constant is shared by all buckets; give values to use `ratio`.")
-        return [tau] * K, None, []
+        names = [tau] * K if isinstance(tau, str) else list(tau)
+        if ratio != 1.0 or len(names) != K:
+            raise ModelError(f"Named time constants: give one name or {K}, and no `ratio`.")
+        return names, None
     taus = positive_times(tau, K, ratio)
-    return [text_of(Quantity(t, dim=second.dim), "tau", "second") for t in taus], np.array(taus), []
+    return [text_of(Quantity(t, dim=second.dim), "tau", "second") for t in taus], np.array(taus)
 
 
 def _check_memory(memory):

@@ -144,17 +144,19 @@ def update_map(model: Equations, dt: float, method=None) -> UpdateMap:
     Parameters
     ----------
     model : NeuronModel or Equations
-    dt : float
-        Seconds.
+    dt : float or sympy.Symbol
+        Seconds; a symbol keeps the step symbolic (for updaters that do not need its value).
     method : str or callable, optional
         State updater; the model's own by default.
     """
     method = method or getattr(model, "method", None) or ("exact", "euler", "heun")
     equations = Equations(list(model.values()))
-    code = StateUpdateMethod.apply_stateupdater(equations, {"dt": Constant("dt", np.array([float(dt)]))}, method, {})
+    symbolic = isinstance(dt, sympy.Symbol)
+    variables = {} if symbolic else {"dt": Constant("dt", np.array([float(dt)]))}
+    code = StateUpdateMethod.apply_stateupdater(equations, variables, method, {})
     composed = compose(code)
     states = tuple(name for name in model if name in equations.diff_eq_names)
-    step = {symbol("dt"): sympy.Float(dt, 17)}
+    step = {symbol("dt"): dt if symbolic else sympy.Float(dt, 17)}
     table = {}
     for name in states:
         expression = expand_subexpressions(equations, composed[name])

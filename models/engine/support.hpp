@@ -58,6 +58,12 @@ static inline void scatter_rows(R* RESTRICT rows, const R* RESTRICT source, int 
     }
 }
 
+static inline R dot(const R* RESTRICT a, const R* RESTRICT b, int n) {
+    R sum = 0;
+    for (int j = 0; j < n; j++) sum += a[j] * b[j];
+    return sum;
+}
+
 // C (m, n) += A (m, k) B (k, n), row-major; leading dimensions lda, n, n. Register blocks of 4 x 16.
 static inline void multiply_add(R* RESTRICT C, const R* RESTRICT A, const R* RESTRICT B, int m, int k, int n, int lda) {
     constexpr int MB = 4, NB = 64 / sizeof(R);

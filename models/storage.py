@@ -1,0 +1,62 @@
+"""Networks on disk: one HDF5 file, written atomically, readable without brian2grad."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from .errors import NetworkError
+
+
+def save_network(path, kind: str, config: dict, parameters: dict[str, np.ndarray]) -> None:
+    """Write configuration (JSON attribute) and parameters (one data set each) to `path`.
+
+    The file appears under its name only when it is complete.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with h5py.File(temporary, "w") as file:
+            file.attrs["format"] = "brian2grad network, version 1"
+            file.attrs["kind"] = kind
+            file.attrs["config"] = json.dumps(config)
+            for name, value in parameters.items():
+                file.create_dataset(name.replace(".", "/"), data=value)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise NetworkError(f"{path} cannot be written: {error}. Choose a writable folder.") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_network(path, kind: str | None = None) -> tuple[dict, dict[str, np.ndarray]]:
+    """Read configuration and parameters written by `save_network`.
+
+    Raises
+    ------
+    NetworkError
+        If the file is missing, damaged or of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise NetworkError(f"{path} does not exist; give the path of a saved network.")
+    try:
+        with h5py.File(path, "r") as file:
+            found, config = file.attrs["kind"], json.loads(file.attrs["config"])
+            parameters = {}
+            file.visititems(
+                lambda name, item: (
+                    parameters.__setitem__(name.replace("/", "."), item[()])
+                    if isinstance(item, h5py.Dataset)
+                    else None
+                )
+            )
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        raise NetworkError(f"{path} is damaged or no brian2grad network ({error}); take an earlier one.") from None
+    if kind is not None and found != kind:
+        raise NetworkError(f"{path} holds a network of kind '{found}', not '{kind}'.")
+    return config, parameters
