@@ -66,7 +66,7 @@ def asynchronous_lif(tau_m, V_th=1.0, *, refractory=True) -> AsynchronousModel:
     V_th : float or (N,) array
         Threshold; a neuron spikes when ``v`` is strictly above it.
     refractory : bool
-        Whether a neuron spikes at most once per timestep: once ``resting``, it loses current and is held at the
+        Whether a neuron spikes at most once per timestep: once ``resting``, it loses current and stays at the
         reset value until the next timestep.
 
     Returns
