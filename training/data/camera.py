@@ -21,6 +21,8 @@ class EventCamera:
         Change of log intensity that makes an event.
     mismatch : float
         Standard deviation of the threshold over pixels, relative to `threshold`.
+    start_spread : float
+        Largest distance of the stored log intensity from the first frame, relative to the threshold.
     noise_rate : float, hertz
         Rate of background events for each pixel and polarity.
     dark : float
@@ -40,8 +42,9 @@ class EventCamera:
 
     width: int = 24
     height: int = 24
-    threshold: float = 0.45
+    threshold: float = 0.4
     mismatch: float = 0.05
+    start_spread: float = 0.5
     noise_rate: float = 0.05
     dark: float = 0.1
 
@@ -60,7 +63,7 @@ class EventCamera:
         frame_us : int, microseconds
             The interval.
         rng : numpy.random.Generator
-            Draws threshold mismatch and background events.
+            Draws threshold mismatch, stored intensities and background events.
 
         Returns
         -------
@@ -73,7 +76,10 @@ class EventCamera:
         theta = (self.threshold * np.clip(spread, 0.5, 1.5)).astype(np.float32)
         frames = iter(frames)
         before = self._log_intensity(next(frames))
-        memory = before.copy()
+        # What a pixel has stored when a recording starts is arbitrary. Were it the first frame, a path that
+        # ends where it began would bring all pixels back to their last crossing at the same instant.
+        start = self.start_spread * rng.uniform(-1, 1, before.shape)
+        memory = before + (start * theta).astype(np.float32)
         n_scenes = len(before)
         found, step = [], 0
         for frame in frames:

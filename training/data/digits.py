@@ -12,7 +12,7 @@ from .storage import cached_archive
 
 __all__ = ["digits", "simulate_digits"]
 
-VERSION = 1  # in the name of the cached file; raise it with every change of the simulation
+VERSION = 3  # in the name of the cached file; raise it with every change of the simulation
 CAMERA = EventCamera(width=24, height=24)
 N_VALIDATION = 360
 ZOOM = 2.5  # 8 x 8 images fill 20 x 20 of the 24 x 24 pixels

@@ -27,8 +27,8 @@ def counts(archive):
 
 
 def ramp(levels, **camera):
-    """Record one pixel whose log intensity follows the levels, 1000 us apart, without mismatch and noise."""
-    quiet = EventCamera(width=1, height=1, mismatch=0, noise_rate=0, dark=1e-6, **camera)
+    """Record one pixel whose log intensity follows the levels, 1000 us apart, with nothing random."""
+    quiet = EventCamera(width=1, height=1, mismatch=0, start_spread=0, noise_rate=0, dark=1e-6, **camera)
     frames = [np.full((1, 1, 1), np.exp(level)) for level in levels]
     return quiet.record(frames, 1000, np.random.default_rng(0))
 
@@ -53,6 +53,7 @@ def test_digits_are_recordings_of_the_promised_size(recorded):
     assert 1000 < n_events.mean() < 2500
     assert n_events.min() > 500
     assert 299_000 < recorded.times.max() < 300_000
+    assert np.bincount(recorded.times // 1000).max() < 0.02 * len(recorded.times)  # no synchronous burst
     on = (recorded.units >= 576).mean()
     assert 0.4 < on < 0.6
 
@@ -67,7 +68,7 @@ def test_split_is_fixed_stratified_and_complete(recorded):
 
 
 def test_simulation_is_deterministic_and_equals_the_cached_copy(recorded, cache):
-    assert [path.name for path in cache.iterdir()] == ["digits-v1-seed0.npz"]
+    assert [path.name for path in cache.iterdir()] == ["digits-v3-seed0.npz"]
     assert simulate_digits(0).sha256 == recorded.sha256
 
 
