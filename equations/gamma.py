@@ -12,7 +12,9 @@ from .text import positive_times, text_of
 
 MEMORIES = ("paper", "exact")
 _GAMMA_REFERENCE = "de Vries & Principe 1992 (gamma model); Koopman, Otte & Bohté 2026, buckets"
-_SPIKING_REFERENCE = "Koopman, Otte & Bohté 2026, arXiv 2602.01978; threshold adaptation: Zambrano et al. 2019"
+_SPIKING_REFERENCE = (
+    "Koopman, Otte & Bohté 2026, arXiv 2602.01978; threshold adaptation: Zambrano et al. 2019"
+)
 
 
 def gamma_memory(
@@ -255,6 +257,10 @@ def _check_spiking_options(theta, buckets, adaptation):
     if not (np.isscalar(theta) and np.isfinite(theta) and theta > 0):
         raise ModelError(f"theta = {theta} must be a positive number: it is the precision of the spike code.")
     if buckets not in ("neuron", "synapse"):
-        raise ModelError(f"buckets='{buckets}' is unknown; use 'neuron' (shared v_k) or 'synapse' (w_k each).")
+        raise ModelError(
+            f"buckets='{buckets}' is unknown; use 'neuron' (shared v_k) or 'synapse' (w_k each)."
+        )
     if not (np.isscalar(adaptation) and np.isfinite(adaptation) and adaptation >= 0):
-        raise ModelError(f"adaptation = {adaptation} must be a number >= 0 (the factor m_f; 0 is a fixed theta).")
+        raise ModelError(
+            f"adaptation = {adaptation} must be a number >= 0 (the factor m_f; 0 is a fixed theta)."
+        )

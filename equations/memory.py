@@ -37,7 +37,9 @@ class MemoryUpdate:
             matrix = sympy.Matrix([[table[str(z)].diff(y) for y in buckets] for z in buckets])
         else:
             rhs = dict(model.model.get_substituted_expressions())
-            matrix = sympy.Matrix([[str_to_sympy(rhs[str(z)].code).diff(y) for y in buckets] for z in buckets])
+            matrix = sympy.Matrix(
+                [[str_to_sympy(rhs[str(z)].code).diff(y) for y in buckets] for z in buckets]
+            )
         self._matrix = sympy.lambdify([*taus, step], matrix, "numpy")
         self._derivatives = [sympy.lambdify([*taus, step], matrix.diff(t), "numpy") for t in taus]
 

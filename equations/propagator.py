@@ -116,8 +116,7 @@ exact_memory = ExactMemory()
 
 
 def _exact_code(equations, variables) -> str:
-    """Write one step: exact for the linear part with numeric rates, exponential Euler for the rest.
-    """
+    """Write one step: exact for the linear part with numeric rates, exponential Euler for the rest."""
     h = float(np.asarray(variables["dt"].get_value()).ravel()[0])
     names, A, drives = linear_block(equations)
     n = len(names)

@@ -340,7 +340,9 @@ class SpikingGammaNetwork:
         gradients = {}
         for index, layer in enumerate(run.gradients, start=1):
             name = f"layer{index}"
-            gradients[f"{name}.w"] = np.array(layer.weights) if self.buckets == "synapse" else layer.weights[0]
+            gradients[f"{name}.w"] = (
+                np.array(layer.weights) if self.buckets == "synapse" else layer.weights[0]
+            )
             if self.buckets == "neuron":
                 gradients[f"{name}.v"] = layer.neurons[: self.K]
             if self.bias:
@@ -440,7 +442,9 @@ class SpikingGammaNetwork:
 def _checked_sizes(sizes) -> tuple[int, ...]:
     sizes = tuple(sizes)
     if len(sizes) < 2 or any(isinstance(n, bool) or int(n) != n or n < 1 for n in sizes):
-        raise NetworkError(f"sizes = {sizes}: give the numbers of inputs, hidden neurons and outputs, all >= 1.")
+        raise NetworkError(
+            f"sizes = {sizes}: give the numbers of inputs, hidden neurons and outputs, all >= 1."
+        )
     return tuple(int(n) for n in sizes)
 
 

@@ -140,7 +140,18 @@ class GammaEngine:
         """
         call = _Call(self, parameters, events)
         return call(
-            loss, labels, targets, weight, gradient, analog, activity, train_tau, readout, record, count_neurons, traces
+            loss,
+            labels,
+            targets,
+            weight,
+            gradient,
+            analog,
+            activity,
+            train_tau,
+            readout,
+            record,
+            count_neurons,
+            traces,
         )
 
 
@@ -170,7 +181,19 @@ class _Call:
         return array.ctypes.data
 
     def __call__(
-        self, loss, labels, targets, weight, gradient, analog, activity, train_tau, readout, record, count, traces
+        self,
+        loss,
+        labels,
+        targets,
+        weight,
+        gradient,
+        analog,
+        activity,
+        train_tau,
+        readout,
+        record,
+        count,
+        traces,
     ):
         engine, events = self.engine, self.events
         B, T, n = events.n_samples, events.n_steps, len(self.shapes)
@@ -284,7 +307,16 @@ class _Batch(ctypes.Structure):
     _fields_ = [
         *[
             (name, ctypes.c_int32)
-            for name in ("n_layers", "n_samples", "n_steps", "n_shards", "n_threads", "analog", "gradient", "loss")
+            for name in (
+                "n_layers",
+                "n_samples",
+                "n_steps",
+                "n_shards",
+                "n_threads",
+                "analog",
+                "gradient",
+                "loss",
+            )
         ],
         *[
             (name, ctypes.c_void_p)
