@@ -10,10 +10,12 @@ from brian2 import Quantity, ms, second
 from ..equations import spiking_gamma
 from ..equations.memory import memory_update
 from ..equations.text import positive_times
+from .checks import checked_sizes, checked_theta
 from .engine.gamma import EngineResult, GammaEngine, LayerParameters
 from .errors import NetworkError
 from .events import StepEvents, bin_events
-from .storage import load_network, save_network
+from .readout import decisions, scores
+from .storage import StoredNetwork
 
 RULES = ("filter",)
 
@@ -37,7 +39,7 @@ class GammaGradient:
     run: EngineResult
 
 
-class SpikingGammaNetwork:
+class SpikingGammaNetwork(StoredNetwork):
     """Fully connected SpikingGamma network of any depth with a linear, non-spiking readout.
 
     Parameters
@@ -83,6 +85,7 @@ class SpikingGammaNetwork:
     """
 
     kind = "gamma"
+    times = ("tau", "dt", "tau_theta", "read_from")
 
     def __init__(
         self,
@@ -104,8 +107,8 @@ class SpikingGammaNetwork:
         dtype="float32",
         threads=None,
     ):
-        self.sizes = _checked_sizes(sizes)
-        self.K, self.theta = K, _checked_theta(theta, len(self.sizes) - 2)
+        self.sizes = checked_sizes(sizes)
+        self.K, self.theta = K, checked_theta(theta, len(self.sizes) - 2)
         self.tau = Quantity(positive_times(tau, K, ratio), dim=second.dim)
         self.memory, self.buckets, self.bias = memory, buckets, bool(bias)
         self.adaptation, self.tau_theta = float(adaptation), tau_theta
@@ -240,20 +243,11 @@ class SpikingGammaNetwork:
 
     def scores(self, readout: np.ndarray) -> np.ndarray:
         """Class scores (n_samples, n_out): softmax of the readout, summed over the read steps."""
-        return np.exp(self._log_softmax(readout[:, self._first_step() :])).sum(axis=1)
+        return scores(readout, self._first_step())
 
     def decisions(self, readout: np.ndarray) -> np.ndarray:
         """Class after every step, (n_samples, n_steps); -1 before anything is read."""
-        classes = np.full(readout.shape[:2], -1)
-        first = self._first_step()
-        evidence = np.exp(self._log_softmax(readout[:, first:])).cumsum(axis=1)
-        classes[:, first:] = evidence.argmax(axis=2)
-        return classes
-
-    @staticmethod
-    def _log_softmax(x):
-        x = x - x.max(axis=-1, keepdims=True)
-        return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
+        return decisions(readout, self._first_step())
 
     def _first_step(self) -> int:
         return int(np.ceil(float(self.read_from) / float(self.dt) - 1e-9))
@@ -340,9 +334,7 @@ class SpikingGammaNetwork:
         gradients = {}
         for index, layer in enumerate(run.gradients, start=1):
             name = f"layer{index}"
-            gradients[f"{name}.w"] = (
-                np.array(layer.weights) if self.buckets == "synapse" else layer.weights[0]
-            )
+            gradients[f"{name}.w"] = np.array(layer.weights) if self.buckets == "synapse" else layer.weights[0]
             if self.buckets == "neuron":
                 gradients[f"{name}.v"] = layer.neurons[: self.K]
             if self.bias:
@@ -403,57 +395,3 @@ class SpikingGammaNetwork:
             "seed": int(self.seed),
             "dtype": self.dtype,
         }
-
-    @classmethod
-    def from_config(cls, config: dict, **overrides) -> SpikingGammaNetwork:
-        """Rebuild a network from `config` (times in seconds)."""
-        config = dict(config)
-        for name in ("tau", "dt", "tau_theta", "read_from"):
-            if name in config:
-                config[name] = Quantity(config[name], dim=second.dim)
-        return cls(**(config | overrides))
-
-    def save(self, path) -> None:
-        """Write configuration and parameters to one HDF5 file, atomically."""
-        save_network(path, self.kind, self.config(), self.parameters)
-
-    @classmethod
-    def load(cls, path, **overrides) -> SpikingGammaNetwork:
-        """Read a network written by `save`."""
-        config, parameters = load_network(path, cls.kind)
-        network = cls.from_config(config, **overrides)
-        network.set_parameters(parameters, source=str(path))
-        return network
-
-    def set_parameters(self, parameters: dict, source: str = "parameters") -> None:
-        """Replace all parameters; names, shapes and finiteness are checked first."""
-        for name, own in self.parameters.items():
-            if name not in parameters:
-                raise NetworkError(f"{source}: '{name}' is missing.")
-            if np.shape(parameters[name]) != own.shape:
-                raise NetworkError(
-                    f"{source}: '{name}' has shape {np.shape(parameters[name])}, expected {own.shape}."
-                )
-            if not np.isfinite(parameters[name]).all():
-                raise NetworkError(f"{source}: '{name}' holds values that are not finite.")
-        self.parameters = {n: np.array(parameters[n], own.dtype) for n, own in self.parameters.items()}
-
-
-def _checked_sizes(sizes) -> tuple[int, ...]:
-    sizes = tuple(sizes)
-    if len(sizes) < 2 or any(isinstance(n, bool) or int(n) != n or n < 1 for n in sizes):
-        raise NetworkError(
-            f"sizes = {sizes}: give the numbers of inputs, hidden neurons and outputs, all >= 1."
-        )
-    return tuple(int(n) for n in sizes)
-
-
-def _checked_theta(theta, n_hidden: int) -> tuple[float, ...]:
-    values = np.atleast_1d(np.asarray(theta, float))
-    if values.size == 1:
-        values = np.repeat(values, max(1, n_hidden))
-    if n_hidden and values.shape != (n_hidden,):
-        raise NetworkError(f"theta has {values.size} values for {n_hidden} hidden layers.")
-    if not (np.isfinite(values).all() and (values > 0).all()):
-        raise NetworkError(f"theta = {theta} must be positive: it is the precision of the spike code.")
-    return tuple(float(v) for v in values)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from brian2 import Quantity, second
 
 from .errors import NetworkError
 
@@ -50,9 +51,7 @@ def load_network(path, kind: str | None = None) -> tuple[dict, dict[str, np.ndar
             parameters = {}
             file.visititems(
                 lambda name, item: (
-                    parameters.__setitem__(name.replace("/", "."), item[()])
-                    if isinstance(item, h5py.Dataset)
-                    else None
+                    parameters.__setitem__(name.replace("/", "."), item[()]) if isinstance(item, h5py.Dataset) else None
                 )
             )
     except (OSError, KeyError, RuntimeError, ValueError) as error:
@@ -60,3 +59,50 @@ def load_network(path, kind: str | None = None) -> tuple[dict, dict[str, np.ndar
     if kind is not None and found != kind:
         raise NetworkError(f"{path} holds a network of kind '{found}', not '{kind}'.")
     return config, parameters
+
+
+class StoredNetwork:
+    """What every network does with files: its configuration is plain numbers, its parameters named arrays.
+
+    Attributes
+    ----------
+    kind : str
+        Written into the file and checked when it is read.
+    times : tuple of str
+        Constructor arguments that are times; the configuration holds them in seconds.
+    """
+
+    kind = ""
+    times: tuple[str, ...] = ()
+
+    @classmethod
+    def from_config(cls, config: dict, **overrides):
+        """Rebuild a network from `config` (times in seconds)."""
+        config = dict(config)
+        for name in cls.times:
+            if name in config:
+                config[name] = Quantity(config[name], dim=second.dim)
+        return cls(**(config | overrides))
+
+    def save(self, path) -> None:
+        """Write configuration and parameters to one HDF5 file, atomically."""
+        save_network(path, self.kind, self.config(), self.parameters)
+
+    @classmethod
+    def load(cls, path, **overrides):
+        """Read a network written by `save`."""
+        config, parameters = load_network(path, cls.kind)
+        network = cls.from_config(config, **overrides)
+        network.set_parameters(parameters, source=str(path))
+        return network
+
+    def set_parameters(self, parameters: dict, source: str = "parameters") -> None:
+        """Replace all parameters; names, shapes and finiteness are checked first."""
+        for name, own in self.parameters.items():
+            if name not in parameters:
+                raise NetworkError(f"{source}: '{name}' is missing.")
+            if np.shape(parameters[name]) != own.shape:
+                raise NetworkError(f"{source}: '{name}' has shape {np.shape(parameters[name])}, expected {own.shape}.")
+            if not np.isfinite(parameters[name]).all():
+                raise NetworkError(f"{source}: '{name}' holds values that are not finite.")
+        self.parameters = {n: np.array(parameters[n], own.dtype) for n, own in self.parameters.items()}

@@ -83,7 +83,13 @@ def compile_library(source: str, dtype: str = "float64", headers: tuple[str, ...
     """
     here = Path(__file__).parent
     flags = [*_FLAGS[dtype], *_COMMON_FLAGS, f"-DREAL={REAL_TYPES[dtype]}"]
-    parts = [source, *((here / h).read_text() for h in headers), " ".join(flags), compiler(), compiler_version()]
+    parts = [
+        source,
+        *((here / h).read_text() for h in headers),
+        " ".join(flags),
+        compiler(),
+        compiler_version(),
+    ]
     parts.append(_processor())
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
     folder = cache_folder("engine")

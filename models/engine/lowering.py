@@ -127,7 +127,9 @@ def _injection(model) -> tuple[tuple[int, ...], np.ndarray]:
         name, slope = hits[0]
         factor = sympy.simplify(slope / jump)
         if factor.free_symbols:
-            raise ModelError(f"'{name} += ...{weight}' must be weight * jump_pre * number in:\n{model.on_pre}")
+            raise ModelError(
+                f"'{name} += ...{weight}' must be weight * jump_pre * number in:\n{model.on_pre}"
+            )
         targets.append(model.memory_names.index(name.removesuffix("_post")))
         scales.append(float(factor))
     return tuple(targets), np.array(scales)

@@ -1,0 +1,27 @@
+"""Checks of constructor arguments shared by the networks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .errors import NetworkError
+
+
+def checked_sizes(sizes) -> tuple[int, ...]:
+    """Return layer sizes as integers, or refuse them."""
+    sizes = tuple(sizes)
+    if len(sizes) < 2 or any(isinstance(n, bool) or int(n) != n or n < 1 for n in sizes):
+        raise NetworkError(f"sizes = {sizes}: give the numbers of inputs, hidden neurons and outputs, all >= 1.")
+    return tuple(int(n) for n in sizes)
+
+
+def checked_theta(theta, n_hidden: int) -> tuple[float, ...]:
+    """Return one threshold per hidden layer, or refuse them."""
+    values = np.atleast_1d(np.asarray(theta, float))
+    if values.size == 1:
+        values = np.repeat(values, max(1, n_hidden))
+    if n_hidden and values.shape != (n_hidden,):
+        raise NetworkError(f"theta has {values.size} values for {n_hidden} hidden layers.")
+    if not (np.isfinite(values).all() and (values > 0).all()):
+        raise NetworkError(f"theta = {theta} must be positive: it is the precision of the spike code.")
+    return tuple(float(v) for v in values)
