@@ -1,1 +1,7 @@
 """How a network runs: Brian 2 networks, the compiled engine, and their agreement."""
+
+from .errors import EngineError, NetworkError
+from .events import StepEvents, bin_events
+from .spiking_gamma import SpikingGammaNetwork
+
+__all__ = ["EngineError", "NetworkError", "SpikingGammaNetwork", "StepEvents", "bin_events"]

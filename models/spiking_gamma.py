@@ -249,6 +249,24 @@ class SpikingGammaNetwork(StoredNetwork):
         """Class after every step, (n_samples, n_steps); -1 before anything is read."""
         return decisions(readout, self._first_step())
 
+    def hits(self, readout: np.ndarray, labels: np.ndarray) -> tuple[int, int]:
+        """Correct answers and answers asked for: one per sample, or one per labelled step."""
+        if labels.ndim == 1:
+            return int((self.scores(readout).argmax(axis=1) == labels).sum()), len(labels)
+        asked = labels >= 0
+        asked[:, : self._first_step()] = False
+        return int((readout.argmax(axis=2) == labels)[asked].sum()), int(asked.sum())
+
+    def constrain(self) -> None:
+        """Keep trained time constants positive after an optimiser's step."""
+        for name, value in self.parameters.items():
+            if name.endswith(".tau"):
+                np.maximum(value, 0.1 * float(self.dt), out=value)
+
+    def rows_per_event(self) -> int:
+        """Rows of weights that one event adds."""
+        return self.K if self.buckets == "synapse" else 1
+
     def _first_step(self) -> int:
         return int(np.ceil(float(self.read_from) / float(self.dt) - 1e-9))
 

@@ -1,1 +1,24 @@
 """How a network learns: losses, the gradients, optimisers, the loop, data and the command line."""
+
+from .data import DataError, EventArchive, load, load_splits
+from .errors import RunError, TrainingError
+from .loop import TrainingOptions, train
+from .optimisers import SGD, Adam
+from .runs import Run
+from .tasks import Task, make_task
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "DataError",
+    "EventArchive",
+    "Run",
+    "RunError",
+    "Task",
+    "TrainingError",
+    "TrainingOptions",
+    "load",
+    "load_splits",
+    "make_task",
+    "train",
+]

@@ -1,0 +1,185 @@
+"""The training loop: a generator of one record per epoch; progress, printing and stopping are the caller's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from .errors import TrainingError
+from .evaluation import evaluate_native
+from .optimisers import make_optimiser, schedule_factor
+from .runs import Run
+from .tasks import Task, augment
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a network is trained.
+
+    Attributes
+    ----------
+    epochs, batch_size : int
+    optimiser : {'adam', 'sgd'}
+    learning_rate : float
+    schedule : {'cosine', 'constant'}
+    warmup : int
+        Steps of linear rise of the learning rate.
+    loss : {'cross_entropy', 'squared_error'}
+        Per step; squared error is against the one-hot label.
+    rule : str
+        Gradient rule of the network.
+    activity : float
+        Weight of the penalty on the mean hidden signal: fewer spikes.
+    shift, drop : int, float
+        Augmentation, see `augment`.
+    seed : int
+        Of the order of the samples and the augmentation.
+    """
+
+    epochs: int = 10
+    batch_size: int = 64
+    optimiser: str = "adam"
+    learning_rate: float = 2e-3
+    schedule: str = "cosine"
+    warmup: int = 0
+    loss: str = "cross_entropy"
+    rule: str = "filter"
+    activity: float = 0.0
+    shift: int = 0
+    drop: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise TrainingError(f"{name} = {getattr(self, name)} must be at least 1.")
+        if self.loss not in ("cross_entropy", "squared_error"):
+            raise TrainingError(f"loss '{self.loss}' is unknown; use 'cross_entropy' or 'squared_error'.")
+        if not 0 <= self.drop < 1 or self.shift < 0 or self.activity < 0:
+            raise TrainingError("drop must lie in [0, 1), shift and activity must not be negative.")
+        schedule_factor(self.schedule, 0, 1)  # refuses an unknown name
+
+    def asdict(self) -> dict:
+        """Plain dictionary, for configuration files."""
+        return asdict(self)
+
+
+@dataclass
+class BatchProgress:
+    """What a progress display needs after a batch: running means over the epoch so far."""
+
+    epoch: int
+    batch: int
+    n_batches: int
+    loss: float
+    accuracy: float
+    spikes_per_neuron: float
+
+
+def train(
+    network,
+    task: Task,
+    options: TrainingOptions,
+    *,
+    validation: Task | None = None,
+    run: Run | None = None,
+    resume: bool = False,
+    on_batch: Callable[[BatchProgress], None] | None = None,
+) -> Iterator[dict]:
+    """Train a network in place and yield one record per epoch.
+
+    With `run`, everything is written after each epoch, so that stopping at any moment leaves a usable run, and
+    ``resume=True`` goes on from the last finished epoch with the same numbers as if it had never stopped.
+
+    Parameters
+    ----------
+    network : SpikingGammaNetwork
+    task, validation : Task
+    options : TrainingOptions
+    run : Run, optional
+    resume : bool
+    on_batch : callable, optional
+
+    Yields
+    ------
+    dict
+        ``epoch``, ``loss``, ``train_accuracy``, ``spikes_per_neuron`` (of the last validation, else of training),
+        ``validation_accuracy``, ``learning_rate``, ``seconds``.
+    """
+    rng = np.random.default_rng(options.seed)
+    optimiser = make_optimiser(options.optimiser, options.learning_rate)
+    first = 0
+    if resume:
+        if run is None:
+            raise TrainingError("There is no run to resume.")
+        first = run.resume(network, optimiser, rng)
+    else:
+        _calibrate(network, task, rng)
+        if run is not None:
+            run.save_epoch(network, optimiser, rng, None, 0)
+    for epoch in range(first + 1, options.epochs + 1):
+        began = time.perf_counter()
+        record = {"epoch": epoch, **_epoch(network, optimiser, task, options, rng, epoch, on_batch)}
+        record["seconds"] = round(time.perf_counter() - began, 3)
+        if validation is not None:
+            result = evaluate_native(network, validation, dtype=network.dtype)
+            record["validation_accuracy"] = result.accuracy
+            record["spikes_per_neuron"] = result.spikes_per_neuron
+        if run is not None:
+            run.save_epoch(network, optimiser, rng, record, epoch)
+        yield record
+
+
+def _calibrate(network, task: Task, rng) -> None:
+    """Scale the initial weights on a few samples, where a network can do that."""
+    if hasattr(network, "calibrate"):
+        chosen = rng.choice(len(task), min(64, len(task)), replace=False)
+        network.calibrate(task.events.take(np.sort(chosen)))
+
+
+def _epoch(network, optimiser, task, options: TrainingOptions, rng, epoch, on_batch) -> dict:
+    order = rng.permutation(len(task))
+    batches = [order[i : i + options.batch_size] for i in range(0, len(order), options.batch_size)]
+    if len(batches) > 1 and len(batches[-1]) < options.batch_size // 2:
+        batches.pop()  # a handful of samples would be a very noisy step; the next epoch's order reaches them
+    total = options.epochs * len(batches)
+    loss = correct = answers = spikes = seen = 0.0
+    rate = 0.0
+    n_hidden = sum(network.sizes[1:-1])
+    for index, chosen in enumerate(batches):
+        events = augment(task.events.take(chosen), rng, options.shift, options.drop)
+        labels = task.labels[chosen]
+        result = network.gradient(
+            events, rule=options.rule, activity=options.activity, **_target(network, labels, events, options.loss)
+        )
+        if not np.isfinite(result.loss):
+            raise TrainingError(
+                f"The loss became {result.loss} in epoch {epoch}, batch {index + 1}; lower the learning rate "
+                f"({options.learning_rate})."
+            )
+        rate = schedule_factor(options.schedule, optimiser.steps, total, options.warmup)
+        optimiser.step(network.parameters, result.gradients, rate)
+        network.constrain()
+        hits, asked = network.hits(result.run.readout, labels)
+        loss, correct, answers = loss + result.loss * len(chosen), correct + hits, answers + asked
+        spikes, seen = spikes + float(result.run.spikes.sum()), seen + len(chosen)
+        if on_batch:
+            per_neuron = spikes / seen / max(1, n_hidden)
+            on_batch(BatchProgress(epoch, index + 1, len(batches), loss / seen, correct / max(1, answers), per_neuron))
+    return {
+        "loss": loss / seen,
+        "train_accuracy": correct / max(1, answers),
+        "spikes_per_neuron": spikes / seen / max(1, n_hidden),
+        "learning_rate": options.learning_rate * rate,
+    }
+
+
+def _target(network, labels, events, loss: str) -> dict:
+    if loss == "cross_entropy":
+        return {"labels": labels}
+    full = np.repeat(labels[:, None], events.n_steps, axis=1) if labels.ndim == 1 else labels
+    one_hot = np.eye(network.sizes[-1], dtype=network.dtype)[np.maximum(full, 0)]
+    return {"targets": one_hot, "weight": (full >= 0).astype(float), "loss": loss}

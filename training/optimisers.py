@@ -1,0 +1,108 @@
+"""Optimisers over named parameter arrays: plain state, nothing hidden, so that a run resumes bit for bit."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .errors import TrainingError
+
+
+class SGD:
+    """Stochastic gradient descent with momentum.
+
+    Parameters
+    ----------
+    learning_rate : float
+    momentum : float
+        0 is plain gradient descent.
+    """
+
+    name = "sgd"
+
+    def __init__(self, learning_rate: float = 0.1, momentum: float = 0.9):
+        self.learning_rate, self.momentum = _positive(learning_rate, "learning_rate"), float(momentum)
+        self.steps = 0
+        self.state: dict[str, np.ndarray] = {}
+
+    def step(self, parameters: dict, gradients: dict, factor: float = 1.0) -> None:
+        """Update `parameters` in place; `factor` multiplies the learning rate (schedules)."""
+        self.steps += 1
+        for name, gradient in gradients.items():
+            velocity = self.state.setdefault(f"velocity.{name}", np.zeros_like(parameters[name]))
+            velocity *= self.momentum
+            velocity += gradient
+            parameters[name] -= velocity * velocity.dtype.type(self.learning_rate * factor)
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015) with bias correction.
+
+    Parameters
+    ----------
+    learning_rate : float
+    beta1, beta2 : float
+        Decay of the first and second moment.
+    epsilon : float
+        Added to the root of the second moment: the published algorithm's own constant.
+    """
+
+    name = "adam"
+
+    def __init__(self, learning_rate: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8):
+        self.learning_rate = _positive(learning_rate, "learning_rate")
+        self.beta1, self.beta2, self.epsilon = float(beta1), float(beta2), float(epsilon)
+        self.steps = 0
+        self.state: dict[str, np.ndarray] = {}
+
+    def step(self, parameters: dict, gradients: dict, factor: float = 1.0) -> None:
+        """Update `parameters` in place; `factor` multiplies the learning rate (schedules)."""
+        self.steps += 1
+        bias1, bias2 = 1 - self.beta1**self.steps, 1 - self.beta2**self.steps
+        rate = self.learning_rate * factor * math.sqrt(bias2) / bias1
+        for name, gradient in gradients.items():
+            value = parameters[name]
+            kind = value.dtype.type
+            first = self.state.setdefault(f"first.{name}", np.zeros_like(value))
+            second = self.state.setdefault(f"second.{name}", np.zeros_like(value))
+            gradient = gradient.astype(value.dtype, copy=False)
+            first += (gradient - first) * kind(1 - self.beta1)
+            second += (gradient * gradient - second) * kind(1 - self.beta2)
+            # Time constants are seconds, hundredths of the other parameters: they move by the same relative amount.
+            scale = float(np.mean(np.abs(value))) if name.endswith(".tau") else 1.0
+            value -= kind(rate * scale) * first / (np.sqrt(second) + kind(self.epsilon * math.sqrt(bias2)))
+
+
+OPTIMISERS = {"adam": Adam, "sgd": SGD}
+
+
+def make_optimiser(name: str, learning_rate: float):
+    """Return a new optimiser by name."""
+    if name not in OPTIMISERS:
+        raise TrainingError(f"optimiser '{name}' is unknown; use one of {', '.join(OPTIMISERS)}.")
+    return OPTIMISERS[name](learning_rate)
+
+
+def schedule_factor(name: str, step: int, total: int, warmup: int = 0) -> float:
+    """Factor of the learning rate at `step` of `total`.
+
+    Parameters
+    ----------
+    name : {'constant', 'cosine'}
+    warmup : int
+        Steps of linear rise before.
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    if name == "constant":
+        return 1.0
+    if name == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
+    raise TrainingError(f"schedule '{name}' is unknown; use 'constant' or 'cosine'.")
+
+
+def _positive(value, name) -> float:
+    if not (np.isfinite(value) and value > 0):
+        raise TrainingError(f"{name} = {value} must be positive.")
+    return float(value)

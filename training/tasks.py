@@ -1,0 +1,129 @@
+"""A data set made ready for a network: events on the time grid, labels per sample or per step, augmentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from brian2 import Quantity, second
+
+from ..models.events import StepEvents, bin_events
+from .data import EventArchive, shift_units
+from .errors import TrainingError
+
+# Pixels of the sensors behind the camera data sets, by number of units (two polarities).
+_SENSORS = {2 * 34 * 34: (34, 34), 2 * 24 * 24: (24, 24)}
+
+
+@dataclass(frozen=True)
+class Task:
+    """Samples on a time grid with what is asked about them.
+
+    Attributes
+    ----------
+    events : StepEvents
+    labels : (n_samples,) or (n_samples, n_steps) array of int
+    raw_events : float
+        Mean number of recorded events per sample, before those of one step were merged.
+    """
+
+    events: StepEvents
+    labels: np.ndarray
+    raw_events: float
+
+    def __len__(self):
+        return len(self.events)
+
+    @property
+    def per_step(self) -> bool:
+        """Whether every step has a label of its own."""
+        return self.labels.ndim == 2
+
+    @property
+    def n_classes(self) -> int:
+        """Highest label plus one."""
+        return int(self.labels.max(initial=0)) + 1
+
+
+def make_task(archive: EventArchive, dt: Quantity, duration: Quantity | None = None, limit: int | None = None) -> Task:
+    """Put an archive on a time grid.
+
+    Parameters
+    ----------
+    archive : EventArchive
+    dt : Quantity, second
+    duration : Quantity, second, optional
+        Length of a sample; by default the longest one decides.
+    limit : int, optional
+        Use only the first samples.
+    """
+    if limit is not None:
+        if limit < 1:
+            raise TrainingError(f"limit = {limit}: at least one sample is needed.")
+        archive = archive[:limit]
+    if len(archive) == 0:
+        raise TrainingError(f"{archive.name or 'The archive'} holds no samples.")
+    n_steps = None if duration is None else int(np.ceil(float(duration) / float(dt) - 1e-6))
+    events = bin_events(archive, dt, n_steps)
+    labels = np.asarray(archive.labels).astype(np.int64)
+    if archive.labels_per_step is not None:
+        labels = _labels_on_grid(archive, events)
+    return Task(events, labels, len(archive.units) / len(archive))
+
+
+def _labels_on_grid(archive: EventArchive, events: StepEvents) -> np.ndarray:
+    """Label of the recording's own step in which each step of the grid begins."""
+    own_step = float(archive.time_unit_us) * 1e-6
+    begin = np.arange(events.n_steps) * events.dt
+    index = np.minimum(np.floor(begin / own_step + 1e-9).astype(int), archive.labels_per_step.shape[1] - 1)
+    return np.asarray(archive.labels_per_step)[:, index].astype(np.int64)
+
+
+def sensor_of(n_units: int) -> tuple[int, int]:
+    """Width and height of the camera with this many units (two polarities).
+
+    Raises
+    ------
+    TrainingError
+        If the number is not that of a known or square sensor.
+    """
+    if n_units in _SENSORS:
+        return _SENSORS[n_units]
+    side = round((n_units / 2) ** 0.5)
+    if 2 * side * side != n_units:
+        raise TrainingError(f"shift: {n_units} units are no square camera with two polarities; use shift = 0.")
+    return side, side
+
+
+def augment(events: StepEvents, rng: np.random.Generator, shift: int = 0, drop: float = 0.0) -> StepEvents:
+    """Change a batch without changing its labels.
+
+    Parameters
+    ----------
+    events : StepEvents
+    rng : Generator
+    shift : int
+        Every sample is moved by up to this many pixels in x and y.
+    drop : float
+        Probability with which an event is left out; the others are scaled up so that the mean stays.
+    """
+    if shift:
+        width, height = sensor_of(events.n_units)
+        sample = np.repeat(np.arange(events.n_samples), np.diff(events.ptr[:: events.n_steps]))
+        dx, dy = rng.integers(-shift, shift + 1, (2, events.n_samples))
+        units, kept = shift_units(events.units, events.n_units, width, height, dx[sample], dy[sample])
+        events = _keep(events, kept, units, events.values[kept])
+    if drop:
+        kept = rng.random(len(events.units), dtype=np.float32) >= drop
+        events = _keep(events, kept, events.units[kept], events.values[kept] * np.float32(1 / (1 - drop)))
+    return events
+
+
+def _keep(events: StepEvents, kept, units, values) -> StepEvents:
+    before = np.concatenate([[0], np.cumsum(kept)])
+    return StepEvents(before[events.ptr], units, values, events.n_units, events.n_steps, events.n_samples, events.dt)
+
+
+def seconds(value: float) -> Quantity:
+    """Number of seconds as a Quantity."""
+    return Quantity(float(value), dim=second.dim)
