@@ -1,0 +1,472 @@
+// The event loop. Included by the generated source, which defines Neuron and Queue.
+#pragma once
+#include <memory>
+
+struct Tile {
+    int64_t epoch;     // timestep whose leak has been applied, counted over everything this worker ever ran
+    uint32_t resting;  // bits of neurons that have spiked in that timestep
+    uint32_t touched;
+};
+
+// State of one sample. A tile is brought up to date when current first reaches it, so that a timestep costs what it
+// touches; a new sample only moves `born`.
+class Worker {
+    const Network& net;
+    const Neuron neuron;
+    std::vector<R> membrane, current, received;
+    std::vector<Tile> tiles;
+    std::vector<int32_t> touched, group, local, spiked, answers;
+    std::vector<R> values, multiplicity;
+    std::vector<double> P;
+    std::vector<int64_t> arrival;
+    std::vector<Queue> queues;
+    int64_t epoch = 0, born = 0, n_arrivals = 0, queued = 0;
+    uint64_t stream = 0;
+    const Run* run = nullptr;
+    int64_t sample = 0, timestep = 0, n_forward = 0, since_output = -1, budget_used = 0, steps_before = 0;
+    bool stopped = false;
+    int64_t* counters = nullptr;
+    Record* record = nullptr;
+    KeyView view;
+
+    int64_t source_of(int64_t j) const { return net.n_inputs + j; }
+
+    void bring_up_to_date(int64_t index) {
+        Tile& tile = tiles[(size_t)index];
+        if (tile.epoch == epoch) return;
+        R* v = membrane.data() + index * TILE;
+        if (tile.epoch < born) {
+            std::fill(v, v + TILE, R(0));
+        } else {
+            for (uint32_t bits = tile.resting; bits; bits &= bits - 1) {  // held at the reset value, whatever arrived
+                const int64_t j = index * TILE + __builtin_ctz(bits);
+                membrane[(size_t)j] = neuron.reset(j, membrane[(size_t)j]);
+            }
+            const R* leak = net.leak + index * TILE;
+            const int64_t elapsed = epoch - tile.epoch;
+            if (elapsed <= 16) {  // term for term what a dense simulation does
+                for (int64_t k = 0; k < elapsed; k++)
+                    for (int lane = 0; lane < TILE; lane++) v[lane] *= leak[lane];
+            } else {
+                for (int lane = 0; lane < TILE; lane++) v[lane] *= (R)std::pow((double)leak[lane], (double)elapsed);
+            }
+        }
+        if (Neuron::SYNCHRONISED) std::fill_n(received.begin() + index * TILE, (int)TILE, R(0));
+        tile.resting = 0;
+        tile.epoch = epoch;
+    }
+    void touch(int64_t index) {
+        if (tiles[(size_t)index].touched) return;
+        tiles[(size_t)index].touched = 1;
+        touched.push_back((int32_t)index);
+        bring_up_to_date(index);
+    }
+
+    // Rows of `count` sources of one population onto the current.
+    void deliver_rows(const Population& from, const int32_t* units, const R* factor, int64_t count) {
+        for (int64_t b = from.block_begin; b < from.block_end; b++) {
+            const Block& block = net.blocks[b];
+            if (block.dense) {
+                for (int64_t tile = block.first / TILE; tile * TILE < block.first + block.width; tile++) touch(tile);
+                add_rows(current.data() + block.first, block.dense, (int)block.width, units, factor, 0, count, R(1));
+                if (Neuron::SYNCHRONISED)
+                    for (int64_t e = 0; e < count; e++)
+                        for (int64_t j = 0; j < block.width; j++)
+                            if (block.dense[units[e] * block.width + j] != R(0)) received[(size_t)(block.first + j)] += factor[e];
+                continue;
+            }
+            for (int64_t e = 0; e < count; e++) {
+                const int64_t end = block.ptr[units[e] + 1];
+                for (int64_t s = block.ptr[units[e]]; s < end; s++) {
+                    const int64_t j = block.targets[s];
+                    touch(j / TILE);
+                    current[(size_t)j] += factor[e] * block.weights[s];
+                    if (Neuron::SYNCHRONISED) received[(size_t)j] += factor[e];
+                }
+            }
+        }
+    }
+    // The group, ascending, population after population.
+    void deliver(const int32_t* sources, const R* factor, int64_t count) {
+        for (int64_t i = 0; i < count;) {
+            const Population& from = net.populations[net.population[sources[i]]];
+            local.clear();
+            const int64_t begin = i;
+            for (; i < count && sources[i] < from.first + from.size; i++) {
+                local.push_back((int32_t)(sources[i] - from.first));
+                counters[N_SYNAPTIC] += net.fanout[sources[i]];
+            }
+            deliver_rows(from, local.data(), factor + begin, i - begin);
+        }
+        counters[N_DELIVERED] += count;
+        if (record && run->detail == TAPE) {
+            record->group.insert(record->group.end(), sources, sources + count);
+            record->multiplicity.insert(record->multiplicity.end(), factor, factor + count);
+        }
+    }
+    void enqueue(int64_t source, R copies) {
+        R& waiting = multiplicity[(size_t)source];
+        const bool fresh = waiting == R(0);
+        waiting += copies;
+        Queue& queue = queues[(size_t)(net.n_cores > 1 ? net.core[source] : 0)];
+        if (fresh) {
+            arrival[(size_t)source] = n_arrivals++;
+            queue.push((int32_t)source, view);
+            queued++;
+        } else {
+            queue.update((int32_t)source, view);
+        }
+    }
+    void clear_queue() {
+        for (auto& queue : queues) {
+            for (size_t i = 0; i < queue.size(); i++) multiplicity[(size_t)queue.source_at(i)] = R(0);
+            queue.clear();
+        }
+        queued = 0;
+    }
+    void forget_current() {
+        for (int32_t index : touched) {
+            std::fill_n(current.begin() + (int64_t)index * TILE, (int)TILE, R(0));
+            tiles[(size_t)index].touched = 0;
+        }
+        touched.clear();
+    }
+    bool current_left() const {
+        for (int32_t index : touched)
+            for (int lane = 0; lane < TILE; lane++) {
+                const R I = current[(size_t)index * TILE + lane];
+                if (run->drop_inhibition ? I > R(0) : I != R(0)) return true;
+            }
+        return false;
+    }
+
+    void input() {
+        const int64_t at = sample * run->n_steps + timestep, begin = run->ptr[at], end = run->ptr[at + 1];
+        const int32_t* units = run->units + begin;
+        const R* factor = run->values + begin;
+        int64_t count = end - begin;
+        if (run->input_dropout > 0) {
+            const uint64_t field = field_of(stream, 0, INPUT_DROPOUT);
+            group.clear(); values.clear();
+            for (int64_t e = 0; e < count; e++)
+                if (uniform(field, (uint64_t)units[e]) >= run->input_dropout) {
+                    group.push_back(units[e]);
+                    values.push_back(factor[e]);
+                }
+            units = group.data(); factor = values.data(); count = (int64_t)group.size();
+        }
+        if (run->prioritised) deliver(units, factor, count);
+        else for (int64_t e = 0; e < count; e++) enqueue(units[e], factor[e]);
+    }
+
+    // Tests every touched tile once; the neurons that spike, ascending, into `spiked`.
+    void test() {
+        spiked.clear();
+        for (int32_t index : touched) {
+            Tile& tile = tiles[(size_t)index];
+            const int64_t first = (int64_t)index * TILE;
+            R* v = membrane.data() + first;
+            uint32_t nonzero, above;
+            tile.touched = 0;
+            neuron.test(first, v, current.data() + first, nonzero, above);
+            nonzero &= ~tile.resting;
+            above &= nonzero;
+            counters[N_TESTS] += __builtin_popcount(nonzero);
+            if (record && run->detail == TAPE)
+                for (uint32_t bits = nonzero; bits; bits &= bits - 1) {
+                    const int lane = __builtin_ctz(bits);
+                    record->received.push_back((int32_t)(first + lane));
+                    record->membrane.push_back(v[lane]);
+                }
+            for (; above; above &= above - 1) {
+                const int32_t j = (int32_t)(first + __builtin_ctz(above));
+                if (Neuron::SYNCHRONISED && !(received[(size_t)j] > net.sigma[j])) continue;
+                spiked.push_back(j);
+            }
+        }
+        touched.clear();
+        if (!std::is_sorted(spiked.begin(), spiked.end())) std::sort(spiked.begin(), spiked.end());
+    }
+
+    void spike() {
+        const uint64_t rest = field_of(stream, (uint64_t)n_forward, REFRACTORY_DROPOUT);
+        const uint64_t drop = field_of(stream, (uint64_t)n_forward, SPIKE_DROPOUT);
+        const bool mute = run->lockstep && run->stop_rule == AFTER_OUTPUT && since_output >= run->stop_value;
+        const int64_t before = counters[N_SPIKES], first_output = net.n_neurons - net.n_outputs;
+        answers.clear();
+        for (int32_t j : spiked) {
+            const uint64_t source = (uint64_t)source_of(j);
+            P[source] = (double)membrane[(size_t)j];
+            membrane[(size_t)j] = neuron.reset(j, membrane[(size_t)j]);
+            const bool rests = run->once_per_timestep &&
+                               !(run->refractory_dropout > 0 && uniform(rest, source) < run->refractory_dropout);
+            if (rests) tiles[(size_t)(j / TILE)].resting |= 1u << (j % TILE);
+            const bool emitted = !mute && !(run->spike_dropout > 0 && uniform(drop, source) < run->spike_dropout);
+            if (record && (emitted || run->detail == TAPE)) {
+                record->spikes.push_back(j);
+                record->flags.push_back((uint8_t)((emitted ? EMITTED : 0) | (rests ? RESTING : 0)));
+            }
+            if (!emitted) continue;
+            counters[N_SPIKES]++;
+            if (j >= first_output) answers.push_back((int32_t)(j - first_output));
+            enqueue((int64_t)source, R(1));
+        }
+        budget_used += counters[N_SPIKES] - before;
+        for (int32_t k : answers) {
+            const int64_t at = (sample * run->n_steps + timestep) * net.n_outputs + k;
+            if (run->outputs[at]++) continue;
+            run->first[2 * at] = counters[N_SPIKES];
+            run->first[2 * at + 1] = n_forward + 1;
+        }
+        if (since_output >= 0) since_output++;
+        else if (!answers.empty()) since_output = 0;
+    }
+
+    void select() {
+        const uint64_t keys = field_of(stream, (uint64_t)n_forward, KEY), picks = field_of(stream, (uint64_t)n_forward, PICK);
+        uint64_t drawn = 0;
+        group.clear();
+        for (auto& queue : queues) {
+            if (!queue.size()) continue;
+            where(queue, (int64_t)(&queue - queues.data()));
+            queue.take((size_t)run->forward_group, view, keys, picks, drawn, group);
+        }
+        queued -= (int64_t)group.size();
+        if (group.size() > 1) std::sort(group.begin(), group.end());  // a group is a set: one order of summation
+        values.clear();
+        for (int32_t source : group) {
+            values.push_back(multiplicity[(size_t)source]);
+            multiplicity[(size_t)source] = R(0);
+        }
+    }
+    template <class Any> void where(Any&, int64_t) {}
+    void where(External& queue, int64_t core) {
+        queue.select = (Select)run->select;
+        queue.sample = sample; queue.timestep = timestep; queue.step = n_forward; queue.core = core;
+    }
+    template <class Any> static bool failed(const Any&) { return false; }
+    static bool failed(const External& queue) { return queue.failed; }
+
+  public:
+    bool finished = false, aborted = false;
+
+    explicit Worker(const Network& network) : net(network), neuron(network) {
+        const size_t n_tiles = (size_t)((net.n_neurons + TILE - 1) / TILE), n = n_tiles * TILE;
+        const size_t n_sources = (size_t)(net.n_inputs + net.n_neurons);
+        membrane.assign(n, R(0));
+        current.assign(n, R(0));
+        if (Neuron::SYNCHRONISED) received.assign(n, R(0));
+        tiles.assign(n_tiles, Tile{-1, 0, 0});
+        P.assign(n_sources, 0.0);
+        arrival.assign(n_sources, 0);
+        multiplicity.assign(n_sources, R(0));
+        queues.resize((size_t)net.n_cores);
+        for (auto& queue : queues) queue.prepare((int64_t)n_sources);
+        view = {P.data(), arrival.data(), multiplicity.data(), net.layer, nullptr};
+    }
+
+    void begin_sample(const Run& r, int64_t index, Record* history) {
+        run = &r;
+        sample = index;
+        record = history;
+        born = ++epoch;
+        n_arrivals = steps_before = budget_used = 0;
+        since_output = -1;
+        finished = aborted = false;
+        view.parameters = r.key_parameters;
+        forget_current();
+        clear_queue();
+    }
+    void begin_timestep(int64_t index) {
+        timestep = index;
+        if (index) epoch++;
+        stream = stream_of(run->seed, (uint64_t)run->sample_ids[sample], (uint64_t)index);
+        counters = run->counters + (sample * run->n_steps + index) * N_COUNTERS;
+        n_forward = 0;
+        stopped = false;
+        if (!run->stop_per_sample) { since_output = -1; budget_used = 0; }
+        for (auto& queue : queues) {  // spikes carried over: their P is of an earlier timestep
+            if (!queue.size()) continue;
+            for (size_t i = 0; i < queue.size(); i++) P[(size_t)queue.source_at(i)] = 0.0;
+            queue.refresh(view);
+        }
+        input();
+    }
+    // One forward step: test, spike, choose and deliver the next group. Returns whether another one is due.
+    bool forward_step() {
+        test();
+        spike();
+        counters[N_FORWARD]++;
+        counters[QUEUE_SUM] += queued;
+        counters[QUEUE_MAX] = std::max(counters[QUEUE_MAX], queued);
+        if (record) {  // what the step received, and what it spiked
+            record->spikes_end.push_back((int32_t)record->spikes.size());
+            record->groups_end.push_back((int32_t)record->group.size());
+            record->received_end.push_back((int32_t)record->received.size());
+        }
+        if (counters[N_SPIKES] > run->max_spikes) { aborted = true; return false; }
+        if (!run->lockstep && must_stop()) { stopped = true; return false; }
+        select();
+        for (const auto& queue : queues) aborted |= failed(queue);
+        if (aborted) return false;
+        deliver(group.data(), values.data(), (int64_t)group.size());
+        n_forward++;
+        return queued > 0 || current_left();
+    }
+    // In lockstep the batch stops when every sample wants to; what was just delivered is lost.
+    bool must_stop() const {
+        switch (run->stop_rule) {
+            case AFTER_OUTPUT: return since_output >= run->stop_value + (run->lockstep ? 2 : 0);
+            case SPIKE_BUDGET: return budget_used >= run->stop_value;
+            case STEP_BUDGET: return steps_before + counters[N_FORWARD] >= run->stop_value;
+            default: return false;
+        }
+    }
+    void force_stop() { stopped = true; }
+    void end_timestep() {
+        forget_current();
+        if (record && !record->groups_end.empty()) {  // a last group that no step received: spikes without targets
+            record->group.resize((size_t)record->groups_end.back());
+            record->multiplicity.resize(record->group.size());
+        }
+        counters[QUEUE_LEFT] = queued;
+        counters[STOPPED] = stopped;
+        if (stopped && !run->carry) clear_queue();
+        if (run->stop_per_sample) steps_before += counters[N_FORWARD];
+        if (record) record->steps.push_back((int32_t)counters[N_FORWARD]);
+        finished = stopped && run->stop_per_sample;
+    }
+};
+
+struct Engine {
+    Network net;
+    std::vector<std::unique_ptr<Worker>> workers;
+    std::vector<Record> records;
+    Worker& worker(size_t index) {
+        if (!workers[index]) workers[index].reset(new Worker(net));
+        return *workers[index];
+    }
+};
+
+static bool run_sample(Worker& worker, const Run& run, int64_t sample, Record* record) {
+    worker.begin_sample(run, sample, record);
+    for (int64_t t = 0; t < run.n_steps; t++) {
+        if (worker.finished) {
+            if (record) record->steps.push_back(0);
+            continue;
+        }
+        worker.begin_timestep(t);
+        while (worker.forward_step()) {}
+        if (worker.aborted) { run.failure[0] = sample; run.failure[1] = t; return false; }
+        worker.end_timestep();
+    }
+    return true;
+}
+
+// The whole batch step by step together, as a dense simulator does: a sample goes on while any other one does.
+static bool run_lockstep(Engine& engine, const Run& run) {
+    const int64_t n = run.n_samples;
+    for (int64_t s = 0; s < n; s++)
+        engine.worker((size_t)s).begin_sample(run, s, run.detail ? &engine.records[(size_t)s] : nullptr);
+    for (int64_t t = 0; t < run.n_steps; t++) {
+        for (int64_t s = 0; s < n; s++) engine.worker((size_t)s).begin_timestep(t);
+        for (bool again = true; again;) {
+            bool all_stop = true;
+            again = false;
+            for (int64_t s = 0; s < n; s++) {
+                Worker& worker = engine.worker((size_t)s);
+                again |= worker.forward_step();
+                all_stop &= worker.must_stop();
+                if (worker.aborted) { run.failure[0] = s; run.failure[1] = t; return false; }
+            }
+            if (all_stop) {
+                for (int64_t s = 0; s < n; s++) engine.worker((size_t)s).force_stop();
+                again = false;
+            }
+        }
+        for (int64_t s = 0; s < n; s++) engine.worker((size_t)s).end_timestep();
+    }
+    return true;
+}
+
+extern "C" {
+
+void* engine_create(const Network* network) {
+    Engine* engine = new Engine();
+    engine->net = *network;
+    return engine;
+}
+void engine_free(void* handle) { delete (Engine*)handle; }
+
+// 0, or 1 after a failure whose sample and timestep are in run->failure.
+int engine_run(void* handle, const Run* run) {
+    Engine& engine = *(Engine*)handle;
+    const int threads = (int)run->threads;
+    const size_t needed = (size_t)(run->lockstep ? run->n_samples : threads);
+    if (engine.workers.size() < needed) engine.workers.resize(needed);
+    engine.records.resize(run->detail ? (size_t)run->n_samples : 0);
+    for (auto& record : engine.records) record.clear();
+    if (run->lockstep) return run_lockstep(engine, *run) ? 0 : 1;
+    if (threads == 1 || run->n_samples == 1) {
+        for (int64_t s = 0; s < run->n_samples; s++)
+            if (!run_sample(engine.worker(0), *run, s, run->detail ? &engine.records[(size_t)s] : nullptr)) return 1;
+        return 0;
+    }
+    int failed = 0;
+#pragma omp parallel num_threads(threads)
+    {
+        Worker* worker;
+#pragma omp critical
+        worker = &engine.worker((size_t)omp_get_thread_num());
+#pragma omp for schedule(dynamic)
+        for (int64_t s = 0; s < run->n_samples; s++) {
+            int skip;
+#pragma omp atomic read
+            skip = failed;
+            if (skip) continue;
+            int64_t where[2];
+            Run own = *run;
+            own.failure = where;
+            if (run_sample(*worker, own, s, run->detail ? &engine.records[(size_t)s] : nullptr)) continue;
+#pragma omp critical
+            {
+                failed = 1;
+                run->failure[0] = where[0]; run->failure[1] = where[1];
+            }
+        }
+    }
+    return failed;
+}
+
+// Totals over the batch: forward steps, spikes, delivered sources, tested neurons.
+void record_sizes(void* handle, int64_t* sizes) {
+    std::fill(sizes, sizes + 4, 0);
+    for (const auto& record : ((Engine*)handle)->records) {
+        sizes[0] += (int64_t)record.spikes_end.size();
+        sizes[1] += (int64_t)record.spikes.size();
+        sizes[2] += (int64_t)record.group.size();
+        sizes[3] += (int64_t)record.received.size();
+    }
+}
+// Joins the samples: steps (n_samples * n_steps,), then three pointer arrays of (forward steps + 1,) and their contents.
+void record_copy(void* handle, int32_t* steps, int64_t* spike_ptr, int32_t* spikes, uint8_t* flags, int64_t* group_ptr,
+                 int32_t* group, R* multiplicity, int64_t* received_ptr, int32_t* received, R* membrane) {
+    int64_t n_spikes = 0, n_group = 0, n_received = 0;
+    *spike_ptr++ = *group_ptr++ = *received_ptr++ = 0;
+    for (const auto& record : ((Engine*)handle)->records) {
+        steps = std::copy(record.steps.begin(), record.steps.end(), steps);
+        for (int32_t end : record.spikes_end) *spike_ptr++ = n_spikes + end;
+        for (int32_t end : record.groups_end) *group_ptr++ = n_group + end;
+        for (int32_t end : record.received_end) *received_ptr++ = n_received + end;
+        spikes = std::copy(record.spikes.begin(), record.spikes.end(), spikes);
+        flags = std::copy(record.flags.begin(), record.flags.end(), flags);
+        group = std::copy(record.group.begin(), record.group.end(), group);
+        multiplicity = std::copy(record.multiplicity.begin(), record.multiplicity.end(), multiplicity);
+        received = std::copy(record.received.begin(), record.received.end(), received);
+        membrane = std::copy(record.membrane.begin(), record.membrane.end(), membrane);
+        n_spikes += (int64_t)record.spikes.size();
+        n_group += (int64_t)record.group.size();
+        n_received += (int64_t)record.received.size();
+    }
+}
+}
