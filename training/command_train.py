@@ -101,6 +101,7 @@ def train(
     config["data"]["duration_ms"] = round(task.events.n_steps * config["data"]["dt_ms"], 9)
     config["network"].setdefault("n_classes", max(task.n_classes, held_out.n_classes if held_out else 0))
     network = build_network(config, task, config["run"]["seed"], threads)
+    network.engine()  # a missing compiler is found before anything is written
     if resume is None:
         name = f"{model}-{Path(config['data']['name']).stem}-seed{seed}"
         run = Run.create(out or free_folder(Path("runs") / name), config)

@@ -91,7 +91,7 @@ class Run:
             raise RunError(f"{path} is damaged: {error}.") from None
 
     def save_epoch(self, network, optimiser, rng, record: dict | None, epoch: int) -> None:
-        """Write everything that belongs to the end of an epoch; the checkpoint last, so that it vouches for the rest."""
+        """Write all that belongs to the end of an epoch; the checkpoint last, so that it vouches for the rest."""
         try:
             records = [r for r in self.metrics() if r["epoch"] < epoch]
             if record is not None:
