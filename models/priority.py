@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -42,6 +43,7 @@ class QueueView:
     step: int
 
 
+@functools.cache
 def parse_key(text: str) -> sympy.Expr:
     """Return the key as an expression in which ``rand()`` is the symbol `UNIFORM`.
 

@@ -4,24 +4,18 @@ events."""
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import weakref
-from dataclasses import dataclass
 
 import numpy as np
-import sympy
 from scipy import sparse
 
-from ...equations import ModelError
-from ...equations.asynchronous import AsynchronousModel
-from ...equations.update import compose, condition, expand_subexpressions, symbol, update_map
 from ..connectivity import Connectivity
 from ..errors import EngineError, NetworkError
-from ..priority import UNIFORM, Scheduler, checked_key
-from ..schedulers import RandomScheduler
+from .asynchronous_lowering import leak_factors, lower, queue_code
 from .build import compile_library, render
 from .callback import SelectCallback
-from .express import cpp
 from .structures import Block, NetworkStruct, Population, RunStruct, address
 
 HEADERS = ("support.hpp", "random.hpp", "queues.hpp", "asynchronous.hpp", "asynchronous_driver.hpp")
@@ -41,100 +35,9 @@ STOP_RULES = {"drained": 0, "after_output": 1, "spike_budget": 2, "step_budget":
 DETAILS = {"nothing": 0, "spikes": 1, "tape": 2}
 
 
-@dataclass(frozen=True)
-class NeuronCode:
-    """What the template needs of the neuron."""
-
-    parameters: tuple[str, ...]
-    jump: str
-    margin: str
-    reset: str
-    reset_parameters: tuple[str, ...]
-
-
-def lower(model: AsynchronousModel) -> NeuronCode:
-    """Derive the code of one forward step from the model's text.
-
-    Raises
-    ------
-    ModelError
-        If the jump does not add the weight, or the reset value of a neuron that then rests depends on its
-        membrane.
-    """
-    state = _state(model)
-    v, w = symbol(state), symbol("w")
-    jump = compose(model.on_pre).get(f"{state}_post")
-    if jump is None:
-        raise ModelError(f"on_pre of '{model.name}' must add to {state}_post:\n{model.on_pre}")
-    jump = jump.xreplace({symbol(f"{state}_post"): v})
-    slope = sympy.simplify(jump.diff(w))
-    if slope.free_symbols or sympy.simplify(jump - v - slope * w) != 0:
-        raise ModelError(
-            f"'{model.on_pre}' of '{model.name}' must add the weight to {state}_post, such as 'v_post += "
-            "w': the "
-            "currents of a group are summed before the threshold is tested."
-        )
-    margin = condition(model, model.threshold)
-    reset = expand_subexpressions(model, compose(model.reset).get(state, v))
-    if model.once_per_timestep and v in reset.free_symbols:
-        raise ModelError(f"'{model.reset}' of '{model.name}': a neuron that rests needs a reset to a fixed value.")
-    names = sorted({s.name for s in (margin.free_symbols | reset.free_symbols) - {v}})
-    _check_known(model, names)
-    return NeuronCode(
-        tuple(names),
-        *(cpp(e.xreplace({v: symbol("v")})) for e in (v + slope * symbol("I"), margin, reset)),
-        tuple(sorted(s.name for s in reset.free_symbols - {v})),
-    )
-
-
-def leak_factors(model: AsynchronousModel, dt: float, n: int) -> np.ndarray:
-    """Factor by which the membrane of each of `n` neurons decays over a timestep of `dt` seconds."""
-    state = _state(model)
-    update = update_map(model, dt).next[state]
-    factor = sympy.simplify(update.diff(symbol(state)))
-    if symbol(state) in factor.free_symbols or update.subs(symbol(state), 0) != 0:
-        raise ModelError(
-            f"'{model.name}': the step {state} -> {update} is not a decay to zero, which the lazy leak needs."
-        )
-    names = sorted(s.name for s in factor.free_symbols)
-    _check_known(model, names)
-    function = sympy.lambdify([symbol(name) for name in names], factor, "numpy")
-    values = function(*(np.asarray(model.constants[name], dtype=float) for name in names))
-    return np.array(np.broadcast_to(values, (n,)))
-
-
-def _state(model) -> str:
-    states = list(model.diff_eq_names)
-    if len(states) != 1:
-        raise ModelError(f"'{model.name}' must have one differential equation, it has {len(states)}.")
-    return states[0]
-
-
-def _check_known(model, names) -> None:
-    unknown = [name for name in names if name not in model.constants]
-    if unknown:
-        raise ModelError(f"'{model.name}' uses {', '.join(unknown)} without a value in its constants.")
-
-
-def queue_code(scheduler: Scheduler) -> dict:
-    """Template values of a scheduler: which queue, and its key in C++."""
-    if isinstance(scheduler, RandomScheduler) and not scheduler.keyed:
-        return {"queue": "bag"}
-    order = getattr(scheduler, "order", None)
-    if isinstance(order, RandomScheduler) and not order.keyed:
-        return {"queue": "bag"}
-    if scheduler.key is None:
-        return {"queue": "external"}
-    key = checked_key(scheduler)
-    names = tuple(sorted(scheduler.numbers()))
-    noise = key.diff(UNIFORM)
-    own = {symbol(name) for name in names}
-    code = {"queue": "heap", "ties": scheduler.ties, "key_parameters": names, "random": bool(key.has(UNIFORM))}
-    if not noise.free_symbols - own:  # fixed + noise * uniform: most of the queue need not be looked at
-        fixed = sympy.expand(key - noise * UNIFORM)
-        value = symbol("fixed") + noise * UNIFORM
-        return code | {"key_fixed": cpp(fixed), "key_noise": cpp(noise), "key_value": cpp(value)}
-    return code | {"key_fixed": "0.0", "key_noise": None, "key_value": cpp(key)}
+@functools.cache
+def _source(items: tuple) -> str:
+    return render("asynchronous.cpp.jinja", **dict(items))
 
 
 class AsynchronousEngine:
@@ -159,7 +62,7 @@ class AsynchronousEngine:
         code = lower(model)
         n = connectivity.n_neurons
         values = {"synchronised": bool(np.any(sigma)), **code.__dict__, **queue_code(scheduler)}
-        source = render("asynchronous.cpp.jinja", **values)
+        source = _source(tuple(sorted(values.items())))
         self.compiled = values["queue"] != "external"
         self._library = compile_library(source, self.dtype.name, HEADERS)
         self._library.engine_create.restype = ctypes.c_void_p
