@@ -155,11 +155,7 @@ def _epoch(network, optimiser, task, options: TrainingOptions, rng, epoch, on_ba
         result = network.gradient(
             events, rule=options.rule, activity=options.activity, **_target(network, labels, events, options.loss)
         )
-        if not np.isfinite(result.loss):
-            raise TrainingError(
-                f"The loss became {result.loss} in epoch {epoch}, batch {index + 1}; lower the learning rate "
-                f"({options.learning_rate})."
-            )
+        _refuse_non_finite(result, f"epoch {epoch}, batch {index + 1}", options.learning_rate)
         rate = schedule_factor(options.schedule, optimiser.steps, total, options.warmup)
         optimiser.step(network.parameters, result.gradients, rate)
         network.constrain()
@@ -175,6 +171,16 @@ def _epoch(network, optimiser, task, options: TrainingOptions, rng, epoch, on_ba
         "spikes_per_neuron": spikes / seen / max(1, n_hidden),
         "learning_rate": options.learning_rate * rate,
     }
+
+
+def _refuse_non_finite(result, where: str, learning_rate: float) -> None:
+    if not np.isfinite(result.loss):
+        raise TrainingError(f"The loss became {result.loss} in {where}; lower the learning rate ({learning_rate}).")
+    for name, gradient in result.gradients.items():
+        if not np.isfinite(gradient.sum()):
+            raise TrainingError(
+                f"The gradient of {name} is not finite in {where}; lower the learning rate ({learning_rate})."
+            )
 
 
 def _target(network, labels, events, loss: str) -> dict:
