@@ -1,0 +1,75 @@
+"""Shared fixtures: a fresh Brian 2 for every test, small random events and networks, and real recordings."""
+
+import os
+from pathlib import Path
+
+import brian2
+import numpy as np
+import pytest
+from brian2 import defaultclock, ms
+from brian2.devices.device import get_device, reset_device, runtime_device
+
+from brian2grad.models import SpikingGammaNetwork, StepEvents
+
+
+@pytest.fixture(autouse=True)
+def fresh_brian2():
+    """NumPy code generation, the runtime device, the default clock's own step, a fixed seed: before and after."""
+
+    def reset():
+        if get_device() is not runtime_device:
+            reset_device()
+        brian2.prefs["codegen.target"] = "numpy"
+        defaultclock.dt = 0.1 * ms
+        brian2.start_scope()
+        brian2.seed(1)
+
+    reset()
+    yield
+    reset()
+
+
+@pytest.fixture
+def random_events():
+    """Return a function that makes small random `StepEvents`, with several events of a unit in some steps."""
+
+    def make(n_samples=3, n_steps=20, n_units=6, dt=10e-3, density=0.25, most=3, seed=0):
+        rng = np.random.default_rng(seed)
+        rows = (n_samples * n_steps, n_units)
+        counts = rng.integers(1, most + 1, rows) * (rng.random(rows) < density)
+        ptr = np.concatenate([[0], np.cumsum((counts > 0).sum(axis=1))])
+        units = np.nonzero(counts)[1].astype(np.uint16)
+        return StepEvents(ptr, units, counts[counts > 0].astype(np.uint8), n_units, n_steps, n_samples, dt)
+
+    return make
+
+
+@pytest.fixture
+def random_network():
+    """Return a function that makes a small double-precision network which spikes on `random_events`."""
+
+    def make(sizes=(6, 5, 3), *, gain=2.0, threads=1, **options):
+        options = {"K": 3, "tau": 30 * ms, "theta": 0.3, "dt": 10 * ms, "dtype": "float64", "seed": 4} | options
+        network = SpikingGammaNetwork(sizes, threads=threads, **options)
+        rng = np.random.default_rng(11)
+        for name, value in network.parameters.items():
+            if name.endswith(".w"):
+                value *= gain
+            if name.endswith(".b"):
+                value[:] = rng.normal(scale=0.2, size=value.shape)
+            if name.endswith(".tau"):
+                value *= rng.uniform(0.8, 1.3, size=value.shape)
+        return network
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def recordings():
+    """Folder of the real recordings, from the variable BRIAN2GRAD_DATA."""
+    folder = os.environ.get("BRIAN2GRAD_DATA")
+    if not folder:
+        pytest.skip("BRIAN2GRAD_DATA is not set: it names the folder of the real recordings (*.npz)")
+    if not Path(folder).is_dir():
+        pytest.skip(f"BRIAN2GRAD_DATA={folder} is no folder")
+    return Path(folder)
