@@ -11,10 +11,11 @@ from .connectivity import Connectivity, Projection, layered
 from .engine.asynchronous import COUNTERS, STOP_RULES, AsynchronousEngine, check_dtype, queue_code
 from .errors import NetworkError
 from .events import bin_events
-from .recordings import AsynchronousResult, Tape
+from .recordings import AsynchronousResult, Tape, TimedResult
 from .schedulers import RandomScheduler, Scheduler, TimedScheduler
 from .stopping import Stop, as_stop
 from .storage import load_network, save_network
+from .timed import run_timed
 
 COMPATIBLE = (None, "asynctorch")
 
@@ -160,7 +161,7 @@ class AsynchronousNetwork:
         sample_ids=None,
         counter: int = 0,
         dtype: str | None = None,
-    ) -> AsynchronousResult:
+    ) -> AsynchronousResult | TimedResult:
         """Run samples in the compiled engine.
 
         Parameters
@@ -187,6 +188,7 @@ class AsynchronousNetwork:
         Returns
         -------
         AsynchronousResult
+            With a `TimedScheduler`, a `TimedResult`.
 
         Raises
         ------
@@ -195,7 +197,9 @@ class AsynchronousNetwork:
         """
         scheduler = self.scheduler if scheduler is None else scheduler
         if isinstance(scheduler, TimedScheduler):
-            raise NetworkError("A TimedScheduler runs in continuous time: use run_timed.")
+            if n_steps is not None:
+                raise NetworkError("n_steps counts timesteps; a TimedScheduler runs in continuous time.")
+            return run_timed(self, events, scheduler, stop, dtype)
         steps = bin_events(events, self.dt, n_steps)
         self._check_events(steps)
         stop = as_stop(stop)

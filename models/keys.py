@@ -1,8 +1,8 @@
 """The random numbers of a run, by what they are used for: the NumPy twin of ``engine/random.hpp``.
 
-A number is a hash of (seed, sample, timestep, forward step, purpose, source). Nothing is stored, every number can be
-asked for again, and a dense simulation that draws one key per neuron meets the same keys as the event-driven engine,
-which only ever computes those of queued neurons.
+A number is a hash of (seed, sample, timestep, forward step, purpose, source). Nothing is stored, every number
+can be asked for again, and a dense simulation that draws one key per neuron meets the same keys as the
+event-driven engine, which only ever computes those of queued neurons.
 """
 
 from __future__ import annotations

@@ -186,3 +186,67 @@ class AsynchronousResult:
         if self.tape is None:
             raise NetworkError("The spikes were not recorded; run with record=True.")
         return self.tape
+
+
+@dataclass(frozen=True)
+class TimedResult:
+    """Outcome of a run in continuous time.
+
+    Attributes
+    ----------
+    times : (n_spikes,) array of int64
+        Spike times in picoseconds, sample after sample, ascending within one.
+    neurons : (n_spikes,) array of int
+        Ascending among spikes of one time and round.
+    offsets : (n_samples + 1,) array
+    synaptic_operations, threshold_tests : (n_samples,) arrays
+    n_neurons, n_outputs : int
+    """
+
+    times: np.ndarray
+    neurons: np.ndarray
+    offsets: np.ndarray
+    synaptic_operations: np.ndarray
+    threshold_tests: np.ndarray
+    n_neurons: int
+    n_outputs: int
+
+    @property
+    def samples(self) -> np.ndarray:
+        """Sample of every spike."""
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """Spike times in seconds."""
+        return self.times * 1e-12
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Spikes per sample and neuron, (n_samples, N)."""
+        flat = self.samples * self.n_neurons + self.neurons
+        n = len(self.offsets) - 1
+        return np.bincount(flat, minlength=n * self.n_neurons).reshape(n, self.n_neurons)
+
+    @property
+    def outputs(self) -> np.ndarray:
+        """Output spikes, (n_samples, 1, n_out): as of a run of one timestep."""
+        return self.counts[:, None, self.n_neurons - self.n_outputs :]
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """Class with the most output spikes, (n_samples,); the lower one of equals."""
+        return self.outputs.sum(axis=1).argmax(axis=1)
+
+    def latency(self, labels=None) -> Latency:
+        """Decision latency to the first output spike, or to the first of the labelled class; no forward
+        steps."""
+        output = self.neurons - (self.n_neurons - self.n_outputs)
+        samples, n = self.samples, len(self.offsets) - 1
+        hit = output >= 0 if labels is None else output == np.asarray(labels)[samples]
+        spikes, ms = np.full(n, np.inf), np.full(n, np.inf)
+        found, at = np.unique(samples[hit], return_index=True)
+        at = np.flatnonzero(hit)[at]
+        spikes[found] = at - self.offsets[found] + 1
+        ms[found] = self.times[at] * 1e-9
+        return Latency(spikes, np.full(n, np.nan), ms)

@@ -104,11 +104,12 @@ class Worker {
             record->multiplicity.insert(record->multiplicity.end(), factor, factor + count);
         }
     }
+    Queue& queue_of(int64_t source) { return queues[(size_t)(net.n_cores > 1 ? net.core[source] : 0)]; }
     void enqueue(int64_t source, R copies) {
         R& waiting = multiplicity[(size_t)source];
         const bool fresh = waiting == R(0);
         waiting += copies;
-        Queue& queue = queues[(size_t)(net.n_cores > 1 ? net.core[source] : 0)];
+        Queue& queue = queue_of(source);
         if (fresh) {
             arrival[(size_t)source] = n_arrivals++;
             queue.push((int32_t)source, view);
@@ -206,7 +207,10 @@ class Worker {
                 record->spikes.push_back(j);
                 record->flags.push_back((uint8_t)((emitted ? EMITTED : 0) | (rests ? RESTING : 0)));
             }
-            if (!emitted) continue;
+            if (!emitted) {  // an earlier spike that still waits has a new P all the same
+                if (multiplicity[source] != R(0)) queue_of((int64_t)source).update((int32_t)source, view);
+                continue;
+            }
             counters[N_SPIKES]++;
             if (j >= first_output) answers.push_back((int32_t)(j - first_output));
             enqueue((int64_t)source, R(1));

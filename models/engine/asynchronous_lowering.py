@@ -12,7 +12,7 @@ from brian2 import Equations
 
 from ...equations import ModelError
 from ...equations.asynchronous import AsynchronousModel
-from ...equations.update import compose, condition, expand_subexpressions, symbol, update_map
+from ...equations.update import compose, condition, expand_subexpressions, substituted, symbol, update_map
 from ..priority import UNIFORM, Scheduler, checked_key, parse_key
 from ..schedulers import RandomScheduler
 from .express import cpp
@@ -104,6 +104,25 @@ def _leak(hashed: _Hashed, method, dt: float):
         raise ModelError(f"The step {state} -> {update} is not a decay to zero, which the lazy leak needs.")
     names = sorted(s.name for s in factor.free_symbols)
     return names, sympy.lambdify([symbol(name) for name in names], factor, "numpy")
+
+
+def decay_rates(model: AsynchronousModel, n: int) -> np.ndarray:
+    """Rate of the membrane's decay in 1/second, per neuron, for continuous time."""
+    names, function = _rate(_Hashed.of(model))
+    _check_known(model, names)
+    values = function(*(np.asarray(model.constants[name], dtype=float) for name in names))
+    return np.array(np.broadcast_to(values, (n,)))
+
+
+@functools.cache
+def _rate(hashed: _Hashed):
+    state = symbol(_state(hashed.equations))
+    slope = substituted(hashed.equations, hashed.equations[state.name].expr.code)
+    rate = sympy.simplify(-slope.diff(state))
+    if state in rate.free_symbols or slope.subs(state, 0) != 0:
+        raise ModelError(f"d{state}/dt = {slope} is not a decay to zero, which the lazy leak needs.")
+    names = sorted(s.name for s in rate.free_symbols)
+    return names, sympy.lambdify([symbol(name) for name in names], rate, "numpy")
 
 
 def _state(equations) -> str:

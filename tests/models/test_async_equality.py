@@ -31,7 +31,8 @@ def step_events(frames):
 
 
 def random_network(rng, recurrent):
-    """Chain of two or three layers with a skip, all parameters random; half of the weights of a layer missing."""
+    """Chain of two or three layers with a skip, all parameters random; half of the weights of a layer
+    missing."""
     sizes = [int(rng.integers(3, 9)), *map(int, rng.integers(2, 9, rng.integers(2, 4)))]
     pairs = list(itertools.pairwise(range(len(sizes)))) + [(0, len(sizes) - 1)]
     if recurrent:
