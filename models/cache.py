@@ -14,7 +14,10 @@ def cache_folder(*parts: str) -> Path:
     can be written, a folder under the system's temporary directory.
     """
     explicit = os.environ.get("BRIAN2GRAD_CACHE")
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "brian2grad"
+    configured = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification says that relative values are to be ignored.
+    base = Path(configured) if os.path.isabs(configured) else Path(os.path.expanduser("~")) / ".cache"
+    default = base / "brian2grad"
     fallback = Path(tempfile.gettempdir()) / f"brian2grad-{os.getuid()}"
     for root in (Path(explicit) if explicit else default, fallback):
         folder = root.joinpath(*parts)

@@ -1,4 +1,4 @@
-"""Atomic files and the user's cache folder."""
+"""Atomic files, and archives kept in the cache."""
 
 import os
 import uuid
@@ -6,26 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ...models.cache import cache_folder
 from .errors import DataError
 
-__all__ = ["cache_folder", "cached_archive", "write_npz"]
-
-
-def cache_folder():
-    """Return the folder for generated data, ``$XDG_CACHE_HOME/brian2grad`` or ``~/.cache/brian2grad``.
-
-    Returns
-    -------
-    pathlib.Path or None
-        None when the user has no home folder. The folder need not exist.
-    """
-    configured = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(configured):  # the XDG specification says that relative values are to be ignored
-        return Path(configured) / "brian2grad"
-    try:
-        return Path.home() / ".cache" / "brian2grad"
-    except RuntimeError:
-        return None
+__all__ = ["cached_archive", "write_npz"]
 
 
 def write_npz(path, fields, compressed=True):
@@ -77,16 +61,15 @@ def cached_archive(file_name, make):
     """
     from .npz import read_archive  # the reader needs the archive, and the archive needs `write_npz`
 
-    folder = cache_folder()
-    if folder is None:
+    try:
+        path = cache_folder("data") / file_name
+    except OSError:
         return make()
-    path = folder / file_name
     try:
         return read_archive(path)
     except (DataError, OSError):
         archive = make()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         archive.save(path, compressed=False)
     except (DataError, OSError):
         return archive  # a read-only home is no reason to fail: the data are there

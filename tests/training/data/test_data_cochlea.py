@@ -141,12 +141,12 @@ def test_encoded_archive_is_cached_by_content(tones, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cochlea = Cochlea(n_channels=4)
     first = cochlea.encode(tones)
-    assert len(list((tmp_path / "brian2grad").iterdir())) == 1
+    assert len(list((tmp_path / "brian2grad" / "data").iterdir())) == 1
     assert cochlea.encode(tones).sha256 == first.sha256
     np.testing.assert_array_equal(cochlea.encode(tones).extra["speaker"], tones.speaker)
     Cochlea(n_channels=4, tau=11 * ms).encode(tones)
     cochlea.encode(tones[:2])
-    assert len(list((tmp_path / "brian2grad").iterdir())) == 3
+    assert len(list((tmp_path / "brian2grad" / "data").iterdir())) == 3
 
 
 @pytest.mark.parametrize(

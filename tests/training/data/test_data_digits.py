@@ -12,7 +12,7 @@ def cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
-        yield folder / "brian2grad"
+        yield folder / "brian2grad" / "data"
 
 
 @pytest.fixture(scope="module")
