@@ -12,14 +12,10 @@ from .text import positive_times, text_of
 
 MEMORIES = ("paper", "exact")
 _GAMMA_REFERENCE = "de Vries & Principe 1992 (gamma model); Koopman, Otte & Bohté 2026, buckets"
-_SPIKING_REFERENCE = (
-    "Koopman, Otte & Bohté 2026, arXiv 2602.01978; threshold adaptation: Zambrano et al. 2019"
-)
+_SPIKING_REFERENCE = "Koopman, Otte & Bohté 2026, arXiv 2602.01978; threshold adaptation: Zambrano et al. 2019"
 
 
-def gamma_memory(
-    K, tau, *, ratio=1.0, memory="paper", name="z", drive=None, transposed=False, unit="1"
-) -> NeuronModel:
+def gamma_memory(K, tau, *, ratio=1.0, memory="paper", name="z", drive=None, transposed=False, unit="1") -> NeuronModel:
     r"""Chain of K buckets that spill into each other: smoothed delays of whatever enters bucket 0.
 
     .. math:: \dot z_0 = -z_0/\tau_0, \qquad \dot z_k = (z_{k-1} - z_k)/\tau_k
@@ -93,6 +89,8 @@ class SpikingGammaModel(NeuronModel):
         The receiver's reconstruction, subtracted in the spike test; ``None`` for a readout.
     jump : str or None
         Variable carried by a spike.
+    count : str or None
+        Variable that says how many spikes an event stands for; ``None``: one.
     memory_names : tuple of str
         The buckets.
     weight_names : tuple of str
@@ -115,6 +113,8 @@ def spiking_gamma(
     bias=True,
     adaptation=0.0,
     tau_theta=None,
+    multiple=False,
+    signed=False,
     readout=False,
 ) -> SpikingGammaModel:
     r"""SpikingGamma neuron: gamma memory, rectifier and sigma-delta spike coding.
@@ -148,6 +148,11 @@ def spiking_gamma(
         Multiplicative threshold adaptation m_f >= 0: a spike raises theta by ``m_f*theta``.
     tau_theta : Quantity, second
         Decay of the raised threshold (default 15 ms).
+    multiple : bool
+        Let a neuron emit several spikes in one step, ``n = floor((y - yhat - theta)/(2 theta)) + 1``, carried as one
+        event of ``n`` jumps: the code then follows signals above ``2 theta/(1 - exp(-dt/tau_0))`` too.
+    signed : bool
+        No rectifier; spikes of both signs, ``|y - yhat| > theta``.
     readout : bool
         Linear, non-spiking output: no rectifier, no threshold.
 
@@ -177,7 +182,7 @@ def spiking_gamma(
     if readout:
         model = NeuronModel(f"x = {signal} : 1\n{declared}")
     else:
-        model = _sigma_delta(signal, declared, taus[0], float(theta), float(adaptation), tau_theta)
+        model = _sigma_delta(signal, declared, taus[0], float(theta), float(adaptation), tau_theta, multiple, signed)
     full = chain + model
     result = SpikingGammaModel(
         full.model,
@@ -192,6 +197,7 @@ def spiking_gamma(
     result.signal = "x" if readout else "y"
     result.estimate = None if readout else "yhat"
     result.jump = None if readout else "jump"
+    result.count = "n_spikes" if multiple and not readout else None
     result.memory_names = tuple(f"z{k}" for k in range(K))
     result.trained_names = parameters
     result.weight_names, result.on_pre = projection(K, taus, buckets)
@@ -213,15 +219,19 @@ def projection(K, taus, buckets) -> tuple[tuple[str, ...], str]:
     return tuple(f"w{k}" for k in range(K)), "\n".join(lines)
 
 
-def _sigma_delta(signal, declared, tau_0, theta, adaptation, tau_theta) -> NeuronModel:
+def _sigma_delta(signal, declared, tau_0, theta, adaptation, tau_theta, multiple, signed) -> NeuronModel:
     """Rectifier, estimate, threshold and reset of the sigma-delta code."""
     tau_text = text_of(Quantity(tau_0, dim=second.dim), "tau", "second")
+    gap = "abs(y - yhat)" if signed else "y - yhat"
+    jump = "2*theta" + ("*n_spikes" if multiple else "") + ("*sign(y - yhat)" if signed else "")
     lines = [
         f"x = {signal} : 1",
-        "y = x*int(x > 0) : 1",
+        "y = x : 1" if signed else "y = x*int(x > 0) : 1",
         f"dyhat/dt = -yhat/{tau_text} : 1",
-        "jump = 2*theta : 1",
+        f"jump = {jump} : 1",
     ]
+    if multiple:
+        lines.append(f"n_spikes = floor(({gap} - theta)/(2*theta)) + 1 : 1")
     reset = "yhat += jump"
     if adaptation:
         tau_theta = Quantity(0.015, dim=second.dim) if tau_theta is None else tau_theta
@@ -230,10 +240,13 @@ def _sigma_delta(signal, declared, tau_0, theta, adaptation, tau_theta) -> Neuro
             f"theta = {theta!r} + theta_dyn : 1",
             f"dtheta_dyn/dt = -theta_dyn/{text_of(tau_theta, 'tau_theta', 'second')} : 1",
         ]
-        reset += f"\ntheta_dyn += {adaptation!r}*theta"
+        if multiple:  # the count is taken before the estimate moves; both increments read the theta of the spike
+            reset = f"raised = {adaptation!r}*theta*n_spikes\n{reset}\ntheta_dyn += raised"
+        else:
+            reset += f"\ntheta_dyn += {adaptation!r}*theta"
     else:
         lines.append(f"theta = {theta!r} : 1")
-    return NeuronModel("\n".join(lines) + "\n" + declared, threshold="y - yhat > theta", reset=reset)
+    return NeuronModel("\n".join(lines) + "\n" + declared, threshold=f"{gap} > theta", reset=reset)
 
 
 def _time_constant_names(K, tau, ratio):
@@ -257,10 +270,6 @@ def _check_spiking_options(theta, buckets, adaptation):
     if not (np.isscalar(theta) and np.isfinite(theta) and theta > 0):
         raise ModelError(f"theta = {theta} must be a positive number: it is the precision of the spike code.")
     if buckets not in ("neuron", "synapse"):
-        raise ModelError(
-            f"buckets='{buckets}' is unknown; use 'neuron' (shared v_k) or 'synapse' (w_k each)."
-        )
+        raise ModelError(f"buckets='{buckets}' is unknown; use 'neuron' (shared v_k) or 'synapse' (w_k each).")
     if not (np.isscalar(adaptation) and np.isfinite(adaptation) and adaptation >= 0):
-        raise ModelError(
-            f"adaptation = {adaptation} must be a number >= 0 (the factor m_f; 0 is a fixed theta)."
-        )
+        raise ModelError(f"adaptation = {adaptation} must be a number >= 0 (the factor m_f; 0 is a fixed theta).")

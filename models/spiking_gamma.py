@@ -61,8 +61,8 @@ class SpikingGammaNetwork(StoredNetwork):
     buckets : {'neuron', 'synapse'}
         Bucket weights per neuron or per synapse, see `spiking_gamma`.
     bias : bool
-    adaptation, tau_theta
-        Multiplicative threshold adaptation, see `spiking_gamma`.
+    adaptation, tau_theta, multiple, signed
+        Threshold adaptation, several spikes a step, spikes of both signs: see `spiking_gamma`.
     train_tau : bool
         Make ``tau_1 ...`` of every layer parameters.
     read_from : Quantity, second
@@ -101,6 +101,8 @@ class SpikingGammaNetwork(StoredNetwork):
         bias=True,
         adaptation=0.0,
         tau_theta=15 * ms,
+        multiple=False,
+        signed=False,
         train_tau=False,
         read_from=0 * ms,
         seed=0,
@@ -112,13 +114,14 @@ class SpikingGammaNetwork(StoredNetwork):
         self.tau = Quantity(positive_times(tau, K, ratio), dim=second.dim)
         self.memory, self.buckets, self.bias = memory, buckets, bool(bias)
         self.adaptation, self.tau_theta = float(adaptation), tau_theta
+        self.multiple, self.signed = bool(multiple), bool(signed)
         self.train_tau, self.seed, self.threads = bool(train_tau), seed, threads
         self.dt, self.read_from = dt, read_from
         self.dtype = np.dtype(dtype).name
         if self.dtype not in ("float32", "float64"):
             raise NetworkError(f"dtype = {dtype}: the engine computes in float32 or float64.")
         self._engines: dict = {}
-        self.models(self.dt)  # refuses bad options before anything is allocated
+        self.models()  # refuses bad options before anything is allocated
         self.parameters = self._initial_parameters()
 
     # -- construction ------------------------------------------------------------------------------------------
@@ -160,7 +163,7 @@ class SpikingGammaNetwork(StoredNetwork):
             result = self._run(events, traces=True, analog=True)
             y = result.readout if last else result.signals[index - 1]
             # Of a rectified symmetric signal half the power is missing.
-            power = float(np.mean(np.square(y, dtype=float))) * (1 if last else 2)
+            power = float(np.mean(np.square(y, dtype=float))) * (1 if last or self.signed else 2)
             if power == 0:
                 raise NetworkError(f"Layer {index} is silent on the given events; it cannot be calibrated.")
             target = rms / 4 if last else rms * self.theta[index - 1]
@@ -171,7 +174,7 @@ class SpikingGammaNetwork(StoredNetwork):
         trained = self.parameters.get(f"layer{index}.tau") if hasattr(self, "parameters") else None
         return self.tau if trained is None else Quantity(trained, dim=second.dim)
 
-    def models(self, dt=None) -> list:
+    def models(self) -> list:
         """Brian 2 equations of every layer, the readout last."""
         layers = []
         for index in range(1, len(self.sizes)):
@@ -186,6 +189,8 @@ class SpikingGammaNetwork(StoredNetwork):
                     bias=self.bias,
                     adaptation=0.0 if readout else self.adaptation,
                     tau_theta=self.tau_theta,
+                    multiple=self.multiple,
+                    signed=self.signed,
                     readout=readout,
                 )
             )
@@ -195,9 +200,9 @@ class SpikingGammaNetwork(StoredNetwork):
 
     def engine(self, dtype=None) -> GammaEngine:
         """Compiled engine for the present `dt` (compiled on first use, then cached)."""
-        key = (float(self.dt), dtype or self.dtype)
+        key = (float(self.dt), dtype or self.dtype, tuple(self.theta))
         if key not in self._engines:
-            self._engines[key] = GammaEngine(self.models(), float(self.dt), key[1], self.threads)
+            self._engines[key] = GammaEngine(self.models(), key[0], key[1], self.threads)
         engine = self._engines[key]
         if self.train_tau:
             update = memory_update(self.K, self.memory, self.buckets == "synapse")
@@ -290,17 +295,8 @@ class SpikingGammaNetwork(StoredNetwork):
         events = bin_events(events, self.dt)
         steps = (events.n_samples, events.n_steps)
         labels, weight = self._loss_window(steps, labels, weight)
-        run = self._run(
-            events,
-            loss=loss,
-            labels=labels,
-            targets=targets,
-            weight=weight,
-            gradient=True,
-            analog=analog,
-            activity=activity,
-            train_tau=self.train_tau,
-        )
+        options = {"loss": loss, "labels": labels, "targets": targets, "weight": weight, "activity": activity}
+        run = self._run(events, gradient=True, analog=analog, train_tau=self.train_tau, **options)
         return GammaGradient(float(run.losses.sum()), self._named(run), run)
 
     def loss_and_grad(self, events, labels=None, *, rule="filter", **options) -> tuple[float, dict]:
@@ -397,19 +393,13 @@ class SpikingGammaNetwork(StoredNetwork):
 
     def config(self) -> dict:
         """Constructor arguments as plain numbers (times in seconds)."""
+        plain = ("memory", "buckets", "bias", "adaptation", "multiple", "signed", "train_tau", "dtype")
         return {
             "sizes": list(self.sizes),
             "K": int(self.K),
             "tau": [float(t) for t in np.asarray(self.tau)],
             "theta": list(self.theta),
-            "dt": float(self.dt),
-            "memory": self.memory,
-            "buckets": self.buckets,
-            "bias": self.bias,
-            "adaptation": self.adaptation,
-            "tau_theta": float(self.tau_theta),
-            "train_tau": self.train_tau,
-            "read_from": float(self.read_from),
             "seed": int(self.seed),
-            "dtype": self.dtype,
+            **{name: float(getattr(self, name)) for name in ("dt", "tau_theta", "read_from")},
+            **{name: getattr(self, name) for name in plain},
         }

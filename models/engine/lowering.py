@@ -8,7 +8,15 @@ import numpy as np
 import sympy
 
 from ...equations import ModelError, SpikingGammaModel
-from ...equations.update import compose, condition, parse, substituted, symbol, update_map
+from ...equations.update import (
+    compose,
+    condition,
+    expand_subexpressions,
+    parse,
+    substituted,
+    symbol,
+    update_map,
+)
 from .express import Constants, cpp
 
 
@@ -27,6 +35,7 @@ class LayerCode:
     signal_by_parameter: tuple[str, ...]
     margin: str
     jump: str
+    count: str
     resets: tuple[tuple[str, str], ...]
     estimate: str
 
@@ -80,14 +89,17 @@ def lower(model: SpikingGammaModel, dt: float) -> tuple[LayerCode, LayerNumbers]
     code_states = tuple(s for s in step.states if s not in model.memory_names)
     updates = tuple(cpp(constants.hoist(step.next[s])) for s in code_states)
     targets, scales = _injection(model)
-    margin = jump = estimate = ""
+    margin = jump = count = estimate = ""
     resets: tuple = ()
     alpha = 0.0
     if model.threshold:
         margin = cpp(constants.hoist(condition(model, model.threshold)))
         jump = cpp(constants.hoist(substituted(model, model.jump)))
+        count = cpp(constants.hoist(substituted(model, model.count))) if model.count else "1"
         composed = compose(model.reset)
-        resets = tuple((n, cpp(constants.hoist(_expand(model, e)))) for n, e in composed.items())
+        # A local variable of the reset is already written out in the statements that use it.
+        kept = {name: e for name, e in composed.items() if name in code_states}
+        resets = tuple((n, cpp(constants.hoist(expand_subexpressions(model, e)))) for n, e in kept.items())
         estimate = model.estimate
         alpha = float(step.linear((estimate,))[0, 0])
     code = LayerCode(
@@ -102,16 +114,11 @@ def lower(model: SpikingGammaModel, dt: float) -> tuple[LayerCode, LayerNumbers]
         signal_by_parameter=tuple(cpp(d) for d in used[len(A) :]),
         margin=margin,
         jump=jump,
+        count=count,
         resets=resets,
         estimate=estimate,
     )
     return code, LayerNumbers(A, np.array(constants.values), scales, alpha)
-
-
-def _expand(model, expression: sympy.Expr) -> sympy.Expr:
-    from ...equations.update import expand_subexpressions
-
-    return expand_subexpressions(model, expression)
 
 
 def _injection(model) -> tuple[tuple[int, ...], np.ndarray]:
@@ -127,9 +134,7 @@ def _injection(model) -> tuple[tuple[int, ...], np.ndarray]:
         name, slope = hits[0]
         factor = sympy.simplify(slope / jump)
         if factor.free_symbols:
-            raise ModelError(
-                f"'{name} += ...{weight}' must be weight * jump_pre * number in:\n{model.on_pre}"
-            )
+            raise ModelError(f"'{name} += ...{weight}' must be weight * jump_pre * number in:\n{model.on_pre}")
         targets.append(model.memory_names.index(name.removesuffix("_post")))
         scales.append(float(factor))
     return tuple(targets), np.array(scales)
