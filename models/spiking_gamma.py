@@ -14,7 +14,7 @@ from .checks import checked_sizes, checked_theta
 from .engine.gamma import EngineResult, GammaEngine, LayerParameters
 from .errors import NetworkError
 from .events import StepEvents, bin_events
-from .readout import decisions, scores
+from .readout import decisions, loss_window, scores
 from .storage import StoredNetwork
 
 RULES = ("filter",)
@@ -294,7 +294,7 @@ class SpikingGammaNetwork(StoredNetwork):
             raise NetworkError(f"rule='{rule}' is unknown; available: {', '.join(RULES)}.")
         events = bin_events(events, self.dt)
         steps = (events.n_samples, events.n_steps)
-        labels, weight = self._loss_window(steps, labels, weight)
+        labels, weight = loss_window(steps, labels, weight, self._first_step(), self.sizes[-1])
         options = {"loss": loss, "labels": labels, "targets": targets, "weight": weight, "activity": activity}
         run = self._run(events, gradient=True, analog=analog, train_tau=self.train_tau, **options)
         return GammaGradient(float(run.losses.sum()), self._named(run), run)
@@ -322,27 +322,6 @@ class SpikingGammaNetwork(StoredNetwork):
         """
         result = self.gradient(events, labels, rule=rule, **options)
         return result.loss, result.gradients
-
-    def _loss_window(self, steps, labels, weight):
-        B, T = steps
-        first = self._first_step()
-        if first >= T:
-            raise NetworkError(f"read_from = {self.read_from} lies behind the {T} steps of {self.dt}.")
-        weight = np.ones(steps) if weight is None else np.array(np.broadcast_to(weight, steps), float)
-        weight[:, :first] = 0
-        if labels is not None:
-            labels = np.asarray(labels)
-            labels = np.repeat(labels[:, None], T, axis=1) if labels.ndim == 1 else labels
-            if labels.shape != steps or labels.max(initial=0) >= self.sizes[-1]:
-                raise NetworkError(
-                    f"labels have shape {labels.shape} and maximum {labels.max(initial=0)}; expected {B} samples"
-                    f" (by {T} steps) and classes below {self.sizes[-1]}."
-                )
-            weight[labels < 0] = 0
-        total = weight.sum()
-        if not total > 0:
-            raise NetworkError("No step is left for the loss: all weights are zero or all labels masked.")
-        return labels, weight / total
 
     def _named(self, run: EngineResult) -> dict[str, np.ndarray]:
         gradients = {}
