@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 from dataclasses import dataclass, field
 
@@ -90,7 +91,7 @@ class GammaEngine:
             max_weights=self.max_weights,
             n_constants={code: len(numbers.constants) for code, numbers in lowered},
         )
-        headers = ("support.hpp", "gamma_driver.hpp")
+        headers = ("support.hpp", "lanes.hpp", "gamma_driver.hpp")
         self._library = compile_library(source, str(self.dtype), headers)
         self._library.gamma_record.restype = ctypes.c_void_p
         self._library.gamma_recorded.restype = ctypes.c_int64
@@ -208,11 +209,14 @@ class _Call:
             result.signals = [np.zeros((B, T, m), engine.dtype) for m in hidden]
             result.estimates = [np.zeros((B, T, m), engine.dtype) for m in hidden]
         layers = self._layers(result, gradient, activity / max(1, B * T), train_tau)
+        units = events.units if events.units.dtype == np.uint16 else np.asarray(events.units, np.int32)
+        values = events.values if events.values.dtype == np.uint8 else np.asarray(events.values, engine.dtype)
         batch = _Batch(
             n, B, T, N_SHARDS, engine.threads, analog, gradient, LOSSES[loss],
+            units.itemsize, values.itemsize if values.dtype == np.uint8 else 0,
             self.pointer(events.ptr, np.int64),
-            self.pointer(events.units, np.int32),
-            self.pointer(events.values),
+            self.pointer(units, units.dtype),
+            self.pointer(values, values.dtype),
             self.pointer(labels, np.int32),
             self.pointer(targets),
             self.pointer(weight),
@@ -239,9 +243,7 @@ class _Call:
         engine, dtype = self.engine, self.engine.dtype
         structure = _layer_structure(engine.max_weights)
         layers = (structure * len(self.shapes))()
-        for index, (code, numbers, p) in enumerate(
-            zip(engine.codes, engine.numbers, self.parameters, strict=True)
-        ):
+        for index, (code, numbers, p) in enumerate(zip(engine.codes, engine.numbers, self.parameters, strict=True)):
             layer = layers[index]
             layer.kind = engine.kinds.index(code)
             layer.n_pre, layer.n = p.weights[0].shape
@@ -252,12 +254,8 @@ class _Call:
             layer.activity = activity / layer.n
             for w, weights in enumerate(p.weights):
                 layer.weights[w] = self.pointer(weights)
-                if gradient and index:
-                    layer.transposed[w] = self.pointer(weights.T)
             if gradient:
-                grads = LayerParameters(
-                    [np.zeros(w.shape, dtype) for w in p.weights], np.zeros(p.neurons.shape, dtype)
-                )
+                grads = LayerParameters([np.zeros(w.shape, dtype) for w in p.weights], np.zeros(p.neurons.shape, dtype))
                 result.gradients.append(grads)
                 layer.grad_parameters = self.out(grads.neurons)
                 for w, array in enumerate(grads.weights):
@@ -290,11 +288,12 @@ class _Call:
         return samples
 
 
+@functools.cache
 def _layer_structure(max_weights: int):
     """Mirror of ``struct Layer`` in the template."""
     p = ctypes.c_void_p
     fields = [(name, ctypes.c_int32) for name in ("kind", "n_pre", "n", "reserved")]
-    fields += [("weights", p * max_weights), ("transposed", p * max_weights)]
+    fields += [("weights", p * max_weights)]
     fields += [(name, p) for name in ("parameters", "A", "c", "scales")]
     fields += [("grad_weights", p * max_weights), ("grad_parameters", p), ("grad_A", p)]
     fields += [("alpha", ctypes.c_double), ("activity", ctypes.c_double)]
@@ -316,6 +315,8 @@ class _Batch(ctypes.Structure):
                 "analog",
                 "gradient",
                 "loss",
+                "unit_bytes",
+                "value_bytes",
             )
         ],
         *[
