@@ -7,7 +7,7 @@ from brian2 import Quantity, second
 
 from .errors import ModelError
 from .neurons import NeuronModel
-from .propagator import exact_memory
+from .propagator import ExactMemory, exact_memory
 from .text import positive_times, text_of
 
 MEMORIES = ("paper", "exact")
@@ -66,7 +66,7 @@ def gamma_memory(K, tau, *, ratio=1.0, memory="paper", name="z", drive=None, tra
         lines.append(f"d{name}{k}/dt = ({inflow}{name}{k})/{names[k]} : {unit}")
     model = NeuronModel(
         "\n".join(lines),
-        method="exponential_euler" if memory == "paper" else exact_memory,
+        method=_method(memory, [] if taus is not None else [f"{name}{k}" for k in order]),
         name="gamma_memory",
         reference=_GAMMA_REFERENCE,
     )
@@ -261,15 +261,26 @@ def _time_constant_names(K, tau, ratio):
     return [text_of(Quantity(t, dim=second.dim), "tau", "second") for t in taus], np.array(taus)
 
 
+def _method(memory, named_buckets):
+    """State updater; buckets whose time constants are names must turn out to have numbers when the run starts."""
+    if memory == "paper":
+        return "exponential_euler"
+    return ExactMemory(named_buckets) if named_buckets else exact_memory
+
+
 def _check_memory(memory):
     if memory not in MEMORIES:
         raise ModelError(f"memory='{memory}' is unknown; use one of {', '.join(MEMORIES)}.")
 
 
 def _check_spiking_options(theta, buckets, adaptation):
-    if not (np.isscalar(theta) and np.isfinite(theta) and theta > 0):
+    if not (_is_number(theta) and theta > 0):
         raise ModelError(f"theta = {theta} must be a positive number: it is the precision of the spike code.")
     if buckets not in ("neuron", "synapse"):
         raise ModelError(f"buckets='{buckets}' is unknown; use 'neuron' (shared v_k) or 'synapse' (w_k each).")
-    if not (np.isscalar(adaptation) and np.isfinite(adaptation) and adaptation >= 0):
+    if not (_is_number(adaptation) and adaptation >= 0):
         raise ModelError(f"adaptation = {adaptation} must be a number >= 0 (the factor m_f; 0 is a fixed theta).")
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float | np.number) and bool(np.isfinite(value))

@@ -82,8 +82,9 @@ class NeuronModel(Equations):
         return base._replaced(total)
 
     def __radd__(self, other):
-        if isinstance(other, str | Equations):
-            return self._replaced(Equations(other) + self.model)
+        other = Equations(other) if isinstance(other, str) else other
+        if isinstance(other, Equations):
+            return self._replaced(other + self.model)
         return NotImplemented
 
 

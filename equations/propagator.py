@@ -14,10 +14,13 @@ from __future__ import annotations
 import numpy as np
 import sympy
 from brian2 import Equations
+from brian2.core.namespace import DEFAULT_UNITS
+from brian2.core.variables import Constant
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 from brian2.stateupdaters.base import StateUpdateMethod
 from scipy.linalg import expm
 
+from .errors import ModelError
 from .numeric import numeric
 
 
@@ -48,8 +51,14 @@ def propagator(A: np.ndarray, h: float) -> np.ndarray:
     return total
 
 
-def linear_block(equations: Equations) -> tuple[list[str], np.ndarray, dict]:
+def linear_block(equations: Equations, constants: dict | None = None) -> tuple[list[str], np.ndarray, dict]:
     """Find the differential equations that are linear with constant, numeric coefficients among themselves.
+
+    Parameters
+    ----------
+    equations : Equations
+    constants : dict of str to float, optional
+        Values (SI) of names in the equations that are plain numbers.
 
     Returns
     -------
@@ -61,7 +70,8 @@ def linear_block(equations: Equations) -> tuple[list[str], np.ndarray, dict]:
         What drives each of them from outside the block (held constant over a step).
     """
     rhs = {name: str_to_sympy(expr.code) for name, expr in equations.get_substituted_expressions()}
-    rhs = {name: rhs[name] for name in equations.diff_eq_names}
+    values = {sympy.Symbol(name, real=True): sympy.Float(value, 17) for name, value in (constants or {}).items()}
+    rhs = {name: rhs[name].xreplace(values) for name in equations.diff_eq_names}
     symbols = {name: sympy.Symbol(name, real=True) for name in rhs}
     block = set(rhs)
     while True:
@@ -94,6 +104,11 @@ class ExactMemory:
     Pass it as ``method=exact_memory`` to a `NeuronGroup`. Inputs from outside the linear part are held constant
     over a step, with the exact response to a held input. The coefficients are computed for the group's ``dt`` each
     time a run starts.
+
+    Parameters
+    ----------
+    required : tuple of str
+        Variables that must belong to the linear part; otherwise the run is refused with a `ModelError`.
     """
 
     __name__ = "exact_memory"
@@ -101,24 +116,40 @@ class ExactMemory:
     # An unhashable updater is called every time, so that a changed dt is seen.
     __hash__ = None
 
+    def __init__(self, required: tuple[str, ...] = ()):
+        self.required = tuple(required)
+
     def __call__(self, equations, variables, method_options=None) -> str:
         """Return the abstract code of one step; ``variables['dt']`` holds the step."""
-        return _exact_code(equations, variables)
+        return _exact_code(equations, variables, self.required)
 
     def __repr__(self):
         return self.__name__
 
     def __reduce__(self):
-        return self.__name__  # one instance, also after pickling
+        return (ExactMemory, (self.required,)) if self.required else self.__name__  # one plain instance
 
 
 exact_memory = ExactMemory()
 
 
-def _exact_code(equations, variables) -> str:
+def _exact_code(equations, variables, required=()) -> str:
     """Write one step: exact for the linear part with numeric rates, exponential Euler for the rest."""
     h = float(np.asarray(variables["dt"].get_value()).ravel()[0])
-    names, A, drives = linear_block(equations)
+    constants = {
+        name: float(variable.get_value())
+        for name, variable in variables.items()
+        if isinstance(variable, Constant) and name in equations.identifiers and name not in DEFAULT_UNITS
+    }
+    names, A, drives = linear_block(equations, constants)
+    missing = [name for name in required if name not in names]
+    if missing:
+        raise ModelError(
+            f"The exact memory needs rates that are numbers, d{missing[0]}/dt = {equations[missing[0]].expr.code} has "
+            "none: give the time constants as quantities or as constants of the namespace, or use memory='paper'."
+        )
+    if not names:
+        return StateUpdateMethod.apply_stateupdater(equations, variables, ["exponential_euler", "euler"], {})
     n = len(names)
     augmented = np.zeros((2 * n, 2 * n))
     augmented[:n, :n], augmented[:n, n:] = A, np.eye(n)
@@ -136,8 +167,6 @@ def _exact_code(equations, variables) -> str:
     rest = [eq for eq in equations.values() if eq.varname not in names]
     code = ""
     if any(eq.type == "differential equation" for eq in rest):
-        code = StateUpdateMethod.apply_stateupdater(
-            Equations(rest), variables, ["exponential_euler", "euler"], {}
-        )
+        code = StateUpdateMethod.apply_stateupdater(Equations(rest), variables, ["exponential_euler", "euler"], {})
         # The rest reads the block's values at the beginning of the step, so its assignments come first.
     return "\n".join([*lines, code, *(f"{name} = _{name}" for name in names)])

@@ -1,5 +1,6 @@
 """Shared fixtures: a fresh Brian 2 for every test, small random events and networks, and real recordings."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from brian2 import defaultclock, ms
 from brian2.devices.device import get_device, reset_device, runtime_device
 
 from brian2grad.models import SpikingGammaNetwork, StepEvents
+
+
+logging.getLogger("brian2").setLevel(logging.WARNING)  # else a failure report shows all generated code
 
 
 @pytest.fixture(autouse=True)
