@@ -20,13 +20,15 @@ static inline V lanes(V x) { return x; }
 static inline V lanes(R x) { return V{} + x; }
 static inline V lanes(int x) { return V{} + R(x); }
 static inline V Gate(V x) { return x > V{} ? V{} + R(1) : V{}; }
+static inline V abs(V x) { return x < V{} ? -x : x; }
 static inline V clip(V x, V lo, V hi) { x = x < lo ? lo : x; return x > hi ? hi : x; }
 #define LANEWISE(name)                                              \
     static inline V name(V x) {                                     \
         for (int i = 0; i < LANES; i++) x[i] = std::name(x[i]);     \
         return x;                                                   \
     }
-LANEWISE(exp) LANEWISE(expm1) LANEWISE(log) LANEWISE(log1p) LANEWISE(sqrt) LANEWISE(sin) LANEWISE(cos) LANEWISE(tanh) LANEWISE(abs)
+LANEWISE(exp) LANEWISE(expm1) LANEWISE(log) LANEWISE(log1p) LANEWISE(sqrt) LANEWISE(sin) LANEWISE(cos) LANEWISE(tanh)
+LANEWISE(ceil)
 #undef LANEWISE
 template <class B> static inline V _brian_pow(V x, B y) {
     const V power = lanes(y);
@@ -118,9 +120,9 @@ static inline void pack_panels(std::vector<V>& out, const R* rows, int n_rows, i
 
 // C (m, 2*n_panels vectors) = A (m, k) B, or += with `add`; A and C have lda and ldc vectors in a row.
 template <int M>
-static inline void multiply_rows(V* C, const V* A, const V* panels, int k, int n_panels, int lda, int ldc, bool add) {
-    const R* a = (const R*)A;
-    const int stride = lda * LANES;
+static __attribute__((noinline)) void multiply_rows(V* C, const V* A, const V* panels, int k, int n_panels, int lda, int ldc, bool add) {
+    const R* a[M];  // a pointer each: offsets would not fit the integer registers
+    for (int r = 0; r < M; r++) a[r] = (const R*)(A + (size_t)r * lda);
     for (int p = 0; p < n_panels; p++) {
         const V* RESTRICT B = panels + (size_t)p * k * 2;
         V c[M][2];
@@ -128,8 +130,8 @@ static inline void multiply_rows(V* C, const V* A, const V* panels, int k, int n
         for (int j = 0; j < k; j++) {
             const V b0 = B[2 * j], b1 = B[2 * j + 1];
             UNROLL for (int r = 0; r < M; r++) {
-                c[r][0] += a[r * stride + j] * b0;
-                c[r][1] += a[r * stride + j] * b1;
+                c[r][0] += a[r][j] * b0;
+                c[r][1] += a[r][j] * b1;
             }
         }
         UNROLL for (int r = 0; r < M; r++) {
