@@ -25,6 +25,8 @@ struct Network {
     const R* leak;              // per neuron, over one timestep
     const R* sigma;             // synchronisation threshold per neuron
     const R* const* parameters;
+    const int64_t* steps;       // of the parameters: 1 per neuron, 0 if all neurons share one tile of equal values
+    int64_t leak_step;
 };
 
 enum StopRule { DRAINED = 0, AFTER_OUTPUT = 1, SPIKE_BUDGET = 2, STEP_BUDGET = 3 };

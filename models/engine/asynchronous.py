@@ -60,14 +60,14 @@ class AsynchronousEngine:
         self.connectivity, self.model, self.dtype = connectivity, model, np.dtype(dtype)
         self.threads = threads or len(os.sched_getaffinity(0))
         code = lower(model)
-        n = connectivity.n_neurons
         values = {"synchronised": bool(np.any(sigma)), **code.__dict__, **queue_code(scheduler)}
         source = _source(tuple(sorted(values.items())))
         self.compiled = values["queue"] != "external"
         self._library = compile_library(source, self.dtype.name, HEADERS)
         self._library.engine_create.restype = ctypes.c_void_p
         self._library.engine_free.argtypes = [ctypes.c_void_p]
-        self._leak = self._per_neuron(np.ones(n))
+        self._uniform_leak = np.ndim(leak_factors(model, 1.0)) == 0
+        self._leak = self._tiles(np.float64(1) if self._uniform_leak else np.ones(connectivity.n_neurons))
         self._dt = None
         self._kept: list = [self._leak]
         cores = scheduler.core_of(connectivity)
@@ -78,11 +78,12 @@ class AsynchronousEngine:
     # -- what the library reads: every array is kept alive in self._kept
     # ------------------------------------------
 
-    def _per_neuron(self, values) -> np.ndarray:
-        """Values per neuron, padded to whole tiles."""
-        n = self.connectivity.n_neurons
-        values = np.broadcast_to(np.asarray(values, dtype=self.dtype), (n,))
-        return np.ascontiguousarray(np.pad(values, (0, -n % TILE), mode="edge"))
+    def _tiles(self, values) -> np.ndarray:
+        """One value for all neurons as one tile; values per neuron padded to whole tiles."""
+        values = np.asarray(values, dtype=self.dtype)
+        if values.ndim == 0:
+            return np.full(TILE, values)
+        return np.ascontiguousarray(np.pad(values, (0, -len(values) % TILE), mode="edge"))
 
     def _keep(self, array, dtype=None) -> int:
         array = np.ascontiguousarray(array, dtype=dtype)
@@ -106,7 +107,8 @@ class AsynchronousEngine:
             populations.append(Population(int(first), size, begin, len(blocks)))
         tables = (Population * len(populations))(*populations), (Block * max(1, len(blocks)))(*blocks)
         self._kept.extend(tables)
-        pointers = [self._keep(self._per_neuron(self.model.constants[name])) for name in code.parameters]
+        constants = [np.asarray(self.model.constants[name], dtype=float) for name in code.parameters]
+        pointers = [self._keep(self._tiles(values)) for values in constants]
         return NetworkStruct(
             n_inputs=net.n_inputs,
             n_neurons=net.n_neurons,
@@ -120,8 +122,10 @@ class AsynchronousEngine:
             populations=ctypes.addressof(tables[0]),
             blocks=ctypes.addressof(tables[1]),
             leak=address(self._leak),
-            sigma=self._keep(self._per_neuron(sigma)),
+            sigma=self._keep(self._tiles(sigma)),
             parameters=self._keep(np.array(pointers or [0], np.uint64)),
+            steps=self._keep(np.array([values.ndim for values in constants] or [0], np.int64)),
+            leak_step=int(not self._uniform_leak),
         )
 
     def _block(self, p) -> tuple[Block, np.ndarray]:
@@ -169,7 +173,7 @@ class AsynchronousEngine:
             If the excitation runs away, or a scheduler's choice is not valid.
         """
         if dt != self._dt:
-            self._leak[:] = self._per_neuron(leak_factors(self.model, dt, self.connectivity.n_neurons))
+            self._leak[:] = self._tiles(leak_factors(self.model, dt))
             self._dt = dt
         shape = (events.n_samples, events.n_steps)
         n_out = self.connectivity.n_outputs

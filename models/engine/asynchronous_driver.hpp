@@ -8,14 +8,31 @@ struct Tile {
     uint32_t touched;
 };
 
+// A list whose greatest length is known.
+struct List {
+    std::vector<int32_t> items;
+    size_t count = 0;
+    void reserve(size_t n) { items.resize(n); }
+    void push(int32_t item) { items[count++] = item; }
+    void clear() { count = 0; }
+    size_t size() const { return count; }
+    int32_t* begin() { return items.data(); }
+    int32_t* end() { return items.data() + count; }
+    const int32_t* begin() const { return items.data(); }
+    const int32_t* end() const { return items.data() + count; }
+};
+
 // State of one sample. A tile is brought up to date when current first reaches it, so that a timestep costs what it
 // touches; a new sample only moves `born`.
 class Worker {
     const Network& net;
     const Neuron neuron;
+    const bool far;
     std::vector<R> membrane, current, received;
     std::vector<Tile> tiles;
-    std::vector<int32_t> touched, group, local, spiked, answers;
+    List touched, spiked, answers;
+    std::vector<int32_t> group;
+    std::vector<uint32_t> got, over;
     std::vector<R> values, multiplicity;
     std::vector<double> P;
     std::vector<int64_t> arrival;
@@ -33,7 +50,6 @@ class Worker {
 
     void bring_up_to_date(int64_t index) {
         Tile& tile = tiles[(size_t)index];
-        if (tile.epoch == epoch) return;
         R* v = membrane.data() + index * TILE;
         if (tile.epoch < born) {
             std::fill(v, v + TILE, R(0));
@@ -42,7 +58,7 @@ class Worker {
                 const int64_t j = index * TILE + __builtin_ctz(bits);
                 membrane[(size_t)j] = neuron.reset(j, membrane[(size_t)j]);
             }
-            const R* leak = net.leak + index * TILE;
+            const R* leak = net.leak + index * TILE * net.leak_step;
             const int64_t elapsed = epoch - tile.epoch;
             if (elapsed <= 16) {  // term for term what a dense simulation does
                 for (int64_t k = 0; k < elapsed; k++)
@@ -58,26 +74,36 @@ class Worker {
     void touch(int64_t index) {
         if (tiles[(size_t)index].touched) return;
         tiles[(size_t)index].touched = 1;
-        touched.push_back((int32_t)index);
-        bring_up_to_date(index);
+        touched.push((int32_t)index);
+        if (tiles[(size_t)index].epoch != epoch) bring_up_to_date(index);
+    }
+
+    // The state of a large network lies outside the caches: what a row will need is asked for while it is read.
+    enum { AHEAD = 12, NEAR = 8192 };
+    void fetch(int64_t j) const {
+        __builtin_prefetch(&tiles[(size_t)(j / TILE)], 1);
+        __builtin_prefetch(&current[(size_t)j], 1);
+        __builtin_prefetch(&membrane[(size_t)j], 1);
     }
 
     // Rows of `count` sources of one population onto the current.
-    void deliver_rows(const Population& from, const int32_t* units, const R* factor, int64_t count) {
+    void deliver_rows(const Population& from, const int32_t* sources, const R* factor, int64_t count) {
         for (int64_t b = from.block_begin; b < from.block_end; b++) {
             const Block& block = net.blocks[b];
             if (block.dense) {
                 for (int64_t tile = block.first / TILE; tile * TILE < block.first + block.width; tile++) touch(tile);
-                add_rows(current.data() + block.first, block.dense, (int)block.width, units, factor, 0, count, R(1));
+                const R* rows = block.dense - from.first * block.width;
+                add_rows(current.data() + block.first, rows, (int)block.width, sources, factor, 0, count, R(1));
                 if (Neuron::SYNCHRONISED)
                     for (int64_t e = 0; e < count; e++)
                         for (int64_t j = 0; j < block.width; j++)
-                            if (block.dense[units[e] * block.width + j] != R(0)) received[(size_t)(block.first + j)] += factor[e];
+                            if (rows[sources[e] * block.width + j] != R(0)) received[(size_t)(block.first + j)] += factor[e];
                 continue;
             }
             for (int64_t e = 0; e < count; e++) {
-                const int64_t end = block.ptr[units[e] + 1];
-                for (int64_t s = block.ptr[units[e]]; s < end; s++) {
+                const int64_t row = sources[e] - from.first, end = block.ptr[row + 1];
+                for (int64_t s = block.ptr[row]; s < end; s++) {
+                    if (far && s + AHEAD < end) fetch(block.targets[s + AHEAD]);
                     const int64_t j = block.targets[s];
                     touch(j / TILE);
                     current[(size_t)j] += factor[e] * block.weights[s];
@@ -90,13 +116,11 @@ class Worker {
     void deliver(const int32_t* sources, const R* factor, int64_t count) {
         for (int64_t i = 0; i < count;) {
             const Population& from = net.populations[net.population[sources[i]]];
-            local.clear();
-            const int64_t begin = i;
-            for (; i < count && sources[i] < from.first + from.size; i++) {
-                local.push_back((int32_t)(sources[i] - from.first));
-                counters[N_SYNAPTIC] += net.fanout[sources[i]];
-            }
-            deliver_rows(from, local.data(), factor + begin, i - begin);
+            const int64_t begin = i, last = from.first + from.size;
+            int64_t synapses = 0;
+            for (; i < count && sources[i] < last; i++) synapses += net.fanout[sources[i]];
+            counters[N_SYNAPTIC] += synapses;
+            deliver_rows(from, sources + begin, factor + begin, i - begin);
         }
         counters[N_DELIVERED] += count;
         if (record && run->detail == TAPE) {
@@ -163,35 +187,35 @@ class Worker {
     // Tests every touched tile once; the neurons that spike, ascending, into `spiked`.
     void test() {
         spiked.clear();
-        for (int32_t index : touched) {
+        neuron.test(touched.begin(), touched.size(), membrane.data(), current.data(), got.data(), over.data());
+        for (size_t k = 0; k < touched.size(); k++) {
+            const int32_t index = touched.items[k];
             Tile& tile = tiles[(size_t)index];
             const int64_t first = (int64_t)index * TILE;
-            R* v = membrane.data() + first;
-            uint32_t nonzero, above;
+            const uint32_t nonzero = got[k] & ~tile.resting;
+            uint32_t above = over[k] & nonzero;
             tile.touched = 0;
-            neuron.test(first, v, current.data() + first, nonzero, above);
-            nonzero &= ~tile.resting;
-            above &= nonzero;
             counters[N_TESTS] += __builtin_popcount(nonzero);
             if (record && run->detail == TAPE)
                 for (uint32_t bits = nonzero; bits; bits &= bits - 1) {
                     const int lane = __builtin_ctz(bits);
                     record->received.push_back((int32_t)(first + lane));
-                    record->membrane.push_back(v[lane]);
+                    record->membrane.push_back(membrane[(size_t)(first + lane)]);
                 }
             for (; above; above &= above - 1) {
                 const int32_t j = (int32_t)(first + __builtin_ctz(above));
                 if (Neuron::SYNCHRONISED && !(received[(size_t)j] > net.sigma[j])) continue;
-                spiked.push_back(j);
+                spiked.push(j);
             }
         }
         touched.clear();
-        if (!std::is_sorted(spiked.begin(), spiked.end())) std::sort(spiked.begin(), spiked.end());
+        if (spiked.size() > 1 && !std::is_sorted(spiked.begin(), spiked.end())) std::sort(spiked.begin(), spiked.end());
     }
 
     void spike() {
-        const uint64_t rest = field_of(stream, (uint64_t)n_forward, REFRACTORY_DROPOUT);
-        const uint64_t drop = field_of(stream, (uint64_t)n_forward, SPIKE_DROPOUT);
+        const bool some_rest = run->refractory_dropout > 0, some_drop = run->spike_dropout > 0;
+        const uint64_t rest = some_rest ? field_of(stream, (uint64_t)n_forward, REFRACTORY_DROPOUT) : 0;
+        const uint64_t drop = some_drop ? field_of(stream, (uint64_t)n_forward, SPIKE_DROPOUT) : 0;
         const bool mute = run->lockstep && run->stop_rule == AFTER_OUTPUT && since_output >= run->stop_value;
         const int64_t before = counters[N_SPIKES], first_output = net.n_neurons - net.n_outputs;
         answers.clear();
@@ -199,10 +223,10 @@ class Worker {
             const uint64_t source = (uint64_t)source_of(j);
             P[source] = (double)membrane[(size_t)j];
             membrane[(size_t)j] = neuron.reset(j, membrane[(size_t)j]);
-            const bool rests = run->once_per_timestep &&
-                               !(run->refractory_dropout > 0 && uniform(rest, source) < run->refractory_dropout);
+            const bool rests =
+                run->once_per_timestep && !(some_rest && uniform(rest, source) < run->refractory_dropout);
             if (rests) tiles[(size_t)(j / TILE)].resting |= 1u << (j % TILE);
-            const bool emitted = !mute && !(run->spike_dropout > 0 && uniform(drop, source) < run->spike_dropout);
+            const bool emitted = !mute && !(some_drop && uniform(drop, source) < run->spike_dropout);
             if (record && (emitted || run->detail == TAPE)) {
                 record->spikes.push_back(j);
                 record->flags.push_back((uint8_t)((emitted ? EMITTED : 0) | (rests ? RESTING : 0)));
@@ -212,7 +236,7 @@ class Worker {
                 continue;
             }
             counters[N_SPIKES]++;
-            if (j >= first_output) answers.push_back((int32_t)(j - first_output));
+            if (j >= first_output) answers.push((int32_t)(j - first_output));
             enqueue((int64_t)source, R(1));
         }
         budget_used += counters[N_SPIKES] - before;
@@ -223,24 +247,24 @@ class Worker {
             run->first[2 * at + 1] = n_forward + 1;
         }
         if (since_output >= 0) since_output++;
-        else if (!answers.empty()) since_output = 0;
+        else if (answers.size()) since_output = 0;
     }
 
     void select() {
-        const uint64_t keys = field_of(stream, (uint64_t)n_forward, KEY), picks = field_of(stream, (uint64_t)n_forward, PICK);
-        uint64_t drawn = 0;
+        Draws draws = {stream, (uint64_t)n_forward, 0};
         group.clear();
-        for (auto& queue : queues) {
+        for (size_t core = 0; core < queues.size(); core++) {
+            Queue& queue = queues[core];
             if (!queue.size()) continue;
-            where(queue, (int64_t)(&queue - queues.data()));
-            queue.take((size_t)run->forward_group, view, keys, picks, drawn, group);
+            where(queue, (int64_t)core);
+            queue.take((size_t)run->forward_group, view, draws, group);
         }
         queued -= (int64_t)group.size();
         if (group.size() > 1) std::sort(group.begin(), group.end());  // a group is a set: one order of summation
-        values.clear();
-        for (int32_t source : group) {
-            values.push_back(multiplicity[(size_t)source]);
-            multiplicity[(size_t)source] = R(0);
+        values.resize(group.size());
+        for (size_t i = 0; i < group.size(); i++) {
+            values[i] = multiplicity[(size_t)group[i]];
+            multiplicity[(size_t)group[i]] = R(0);
         }
     }
     template <class Any> void where(Any&, int64_t) {}
@@ -254,13 +278,18 @@ class Worker {
   public:
     bool finished = false, aborted = false;
 
-    explicit Worker(const Network& network) : net(network), neuron(network) {
+    explicit Worker(const Network& network) : net(network), neuron(network), far(network.n_neurons > NEAR) {
         const size_t n_tiles = (size_t)((net.n_neurons + TILE - 1) / TILE), n = n_tiles * TILE;
         const size_t n_sources = (size_t)(net.n_inputs + net.n_neurons);
         membrane.assign(n, R(0));
         current.assign(n, R(0));
         if (Neuron::SYNCHRONISED) received.assign(n, R(0));
         tiles.assign(n_tiles, Tile{-1, 0, 0});
+        touched.reserve(n_tiles);
+        got.resize(n_tiles);
+        over.resize(n_tiles);
+        spiked.reserve(n);
+        answers.reserve((size_t)net.n_outputs);
         P.assign(n_sources, 0.0);
         arrival.assign(n_sources, 0);
         multiplicity.assign(n_sources, R(0));

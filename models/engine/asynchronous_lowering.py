@@ -43,12 +43,11 @@ def lower(model: AsynchronousModel) -> NeuronCode:
     return code
 
 
-def leak_factors(model: AsynchronousModel, dt: float, n: int) -> np.ndarray:
-    """Factor by which the membrane of each of `n` neurons decays over a timestep of `dt` seconds."""
+def leak_factors(model: AsynchronousModel, dt: float) -> np.ndarray:
+    """Factor by which the membrane decays over a timestep of `dt` seconds: one, or one per neuron."""
     names, function = _leak(_Hashed.of(model), model.method, dt)
     _check_known(model, names)
-    values = function(*(np.asarray(model.constants[name], dtype=float) for name in names))
-    return np.array(np.broadcast_to(values, (n,)))
+    return np.array(function(*(np.asarray(model.constants[name], dtype=float) for name in names)))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,13 @@ struct KeyView {
     const double* parameters;
 };
 
+// The random numbers of one forward step.
+struct Draws {
+    uint64_t stream, step, picked;
+    uint64_t keys() const { return field_of(stream, step, KEY); }
+    uint64_t picks() const { return field_of(stream, step, PICK); }
+};
+
 // Random order: a uniformly drawn subset, by partial Fisher-Yates; O(1) per spike and independent of the depth.
 struct Bag {
     std::vector<int32_t> items;
@@ -22,14 +29,15 @@ struct Bag {
     void refresh(const KeyView&) {}
     int32_t source_at(size_t i) const { return items[i]; }
     void clear() { items.clear(); }
-    void take(size_t count, const KeyView&, uint64_t, uint64_t picks, uint64_t& drawn, std::vector<int32_t>& group) {
+    void take(size_t count, const KeyView&, Draws& draws, std::vector<int32_t>& group) {
         if (count >= items.size()) {
             group.insert(group.end(), items.begin(), items.end());
             items.clear();
             return;
         }
+        const uint64_t picks = draws.picks();
         for (; count; count--) {
-            const size_t chosen = (size_t)below(bits_of(picks, drawn++), items.size());
+            const size_t chosen = (size_t)below(bits_of(picks, draws.picked++), items.size());
             group.push_back(items[chosen]);
             items[chosen] = items.back();
             items.pop_back();
@@ -104,7 +112,7 @@ template <class Key> struct Heap {
         items.pop_back();
         if (at < items.size()) settle(at, last);
     }
-    void take(size_t count, const KeyView& view, uint64_t keys, uint64_t, uint64_t&, std::vector<int32_t>& group) {
+    void take(size_t count, const KeyView& view, Draws& draws, std::vector<int32_t>& group) {
         if (Key::TIES) {
             if (items.empty()) return;
             for (const double lowest = items[0].fixed; items.size() && items[0].fixed == lowest;) {
@@ -126,7 +134,7 @@ template <class Key> struct Heap {
             }
             return;
         }
-        search(count, std::min(noise, 0.0), view, keys);
+        search(count, std::min(noise, 0.0), view, draws.keys());
         for (const auto& entry : best) {
             group.push_back(entry.source);
             remove(entry.source);
@@ -181,7 +189,8 @@ struct External {
     void refresh(const KeyView&) {}
     int32_t source_at(size_t i) const { return items[i]; }
     void clear() { items.clear(); }
-    void take(size_t count, const KeyView& view, uint64_t keys, uint64_t, uint64_t&, std::vector<int32_t>& group) {
+    void take(size_t count, const KeyView& view, Draws& draws, std::vector<int32_t>& group) {
+        const uint64_t keys = draws.keys();
         uniforms.clear();
         for (int32_t source : items) uniforms.push_back(uniform(keys, (uint64_t)source));
         chosen.resize(items.size());

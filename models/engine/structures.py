@@ -28,8 +28,10 @@ class Population(ctypes.Structure):
 class NetworkStruct(ctypes.Structure):
     """``Network``."""
 
-    _fields_ = _fields("n_inputs n_neurons n_outputs n_populations n_cores", _int) + _fields(
-        "population layer core fanout populations blocks leak sigma parameters", _pointer
+    _fields_ = (
+        _fields("n_inputs n_neurons n_outputs n_populations n_cores", _int)
+        + _fields("population layer core fanout populations blocks leak sigma parameters steps", _pointer)
+        + [("leak_step", _int)]
     )
 
 
