@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
 from dataclasses import dataclass, field
 
@@ -12,6 +11,7 @@ import numpy as np
 from ..errors import EngineError, NetworkError
 from ..events import StepEvents
 from .build import compile_library, render
+from .gamma_structures import Batch, layer_structure
 from .lowering import LayerCode, LayerNumbers, lower
 
 LOSSES = {"none": 0, "cross_entropy": 1, "squared_error": 2, "external": 3}
@@ -33,6 +33,44 @@ class LayerParameters:
 
     weights: list[np.ndarray]
     neurons: np.ndarray
+
+
+@dataclass
+class Request:
+    """What a call is to compute.
+
+    Attributes
+    ----------
+    loss : {'none', 'cross_entropy', 'squared_error', 'external'}
+        ``'external'`` takes dL/dreadout as `targets`.
+    labels : (n_samples, n_steps) array of int, optional
+        -1 leaves a step out.
+    targets : (n_samples, n_steps, n_out) array, optional
+    weight : (n_samples, n_steps) array, optional
+        Weight of each step in the loss.
+    gradient, analog, record, count_neurons, traces, readout : bool
+        The gradient; the spike-free network; recorded spikes; spikes per neuron; signals and estimates; the readout.
+    activity : float
+        Weight of the mean hidden signal added to the loss (its gradient only).
+    train_tau : bool
+        Also return the derivative with respect to the bucket update.
+    rule : {'filter', 'direct', 'detached'}
+        What a layer sends down, see `GammaEngine.send`.
+    """
+
+    loss: str = "none"
+    labels: np.ndarray | None = None
+    targets: np.ndarray | None = None
+    weight: np.ndarray | None = None
+    gradient: bool = False
+    analog: bool = False
+    activity: float = 0.0
+    train_tau: bool = False
+    readout: bool = True
+    record: bool = False
+    count_neurons: bool = False
+    traces: bool = False
+    rule: str = "filter"
 
 
 @dataclass
@@ -91,190 +129,162 @@ class GammaEngine:
             max_weights=self.max_weights,
             n_constants={code: len(numbers.constants) for code, numbers in lowered},
         )
-        headers = ("support.hpp", "lanes.hpp", "gamma_driver.hpp")
-        self._library = compile_library(source, str(self.dtype), headers)
-        self._library.gamma_record.restype = ctypes.c_void_p
-        self._library.gamma_recorded.restype = ctypes.c_int64
+        headers = ("support.hpp", "lanes.hpp", "gamma_driver.hpp", "gamma_stream.hpp")
+        self.library = compile_library(source, str(self.dtype), headers)
+        self.library.gamma_record.restype = self.library.gamma_open.restype = ctypes.c_void_p
+        self.library.gamma_recorded.restype = ctypes.c_int64
 
-    def run(
-        self,
-        parameters: list[LayerParameters],
-        events: StepEvents,
-        *,
-        loss: str = "none",
-        labels=None,
-        targets=None,
-        weight=None,
-        gradient: bool = False,
-        analog: bool = False,
-        activity: float = 0.0,
-        train_tau: bool = False,
-        readout: bool = True,
-        record: bool = False,
-        count_neurons: bool = False,
-        traces: bool = False,
-    ) -> EngineResult:
+    def run(self, parameters: list[LayerParameters], events: StepEvents, **request) -> EngineResult:
         """Run a batch and, if asked, reverse it.
 
         Parameters
         ----------
         parameters : list of LayerParameters
         events : StepEvents
-        loss : {'none', 'cross_entropy', 'squared_error', 'external'}
-            ``'external'`` takes dL/dreadout as `targets`.
-        labels : (n_samples, n_steps) array of int, optional
-            -1 leaves a step out.
-        targets : (n_samples, n_steps, n_out) array, optional
-        weight : (n_samples, n_steps) array, optional
-            Weight of each step in the loss.
-        gradient, analog, record, count_neurons, traces, readout : bool
-            What to compute: the gradient; the spike-free network; recorded spikes; spikes per neuron; signals and
-            estimates; the readout.
-        activity : float
-            Weight of the mean hidden signal added to the loss (its gradient only).
-        train_tau : bool
-            Also return the derivative with respect to the bucket update.
+        **request
+            Fields of `Request`.
 
         Returns
         -------
         EngineResult
         """
-        call = _Call(self, parameters, events)
-        return call(
-            loss,
-            labels,
-            targets,
-            weight,
-            gradient,
-            analog,
-            activity,
-            train_tau,
-            readout,
-            record,
-            count_neurons,
-            traces,
-        )
+        call = Call(self, parameters, events, Request(**request))
+        handle = None
+        n_hidden = len(parameters) - 1
+        try:
+            if call.request.record:
+                handle = ctypes.c_void_p(self.library.gamma_record(events.n_samples, n_hidden))
+            if self.library.gamma_run(call.layers, ctypes.byref(call.batch), self.max_weights, handle):
+                raise EngineError("Out of memory while running a batch; use a smaller one.")
+            if call.request.record:
+                call.result.recorded = call.recorded(handle, n_hidden)
+        finally:
+            if handle is not None:
+                self.library.gamma_free(handle)
+        return call.result
+
+    def send(self, index: int, rule: str) -> np.ndarray | None:
+        """Error that layer `index` sends down per unit of error in each bucket, at the same step.
+
+        With D_k the derivative of the sender's bucket k by its signal, ``'direct'`` takes every bucket for an
+        instantaneous copy (D_k = 1: the response to a constant signal), ``'detached'`` only bucket 0 (D_0 = 1, else 0).
+        ``'filter'`` sends errors back through the memory in time: ``None``.
+
+        Returns
+        -------
+        (n_weights, K) array or None
+        """
+        if rule == "filter" or index == 0:
+            return None
+        A, targets = self.numbers[index].A, list(self.codes[index].targets)
+        if rule == "detached":
+            return np.eye(len(A))[targets]
+        # An event is what the signal gained over its decayed value, 1 - alpha of it when constant.
+        return (1 - self.numbers[index - 1].alpha) * np.linalg.inv(np.eye(len(A)) - A).T[targets]
 
 
-class _Call:
-    """One call of the library: owns the arrays whose addresses it passes."""
+class Call:
+    """One call of the library: owns the arrays whose addresses it passes, and the result they fill."""
 
-    def __init__(self, engine: GammaEngine, parameters, events: StepEvents):
-        self.engine, self.events, self.keep = engine, events, []
-        self.shapes = [(p.weights[0].shape) for p in parameters]
-        if events.n_units != self.shapes[0][0]:
+    def __init__(self, engine: GammaEngine, parameters, events: StepEvents, request: Request):
+        self.engine, self.request, self._kept = engine, request, []
+        self._shapes = [p.weights[0].shape for p in parameters]
+        if events.n_units != self._shapes[0][0]:
             raise NetworkError(
-                f"The events have {events.n_units} units, the network {self.shapes[0][0]} inputs; they must agree."
+                f"The events have {events.n_units} units, the network {self._shapes[0][0]} inputs; they must agree."
             )
-        self.parameters = parameters
+        self.result = self._result(events.n_samples, events.n_steps)
+        self.layers = self._layers(parameters, request.activity / max(1, events.n_samples * events.n_steps))
+        self.batch = self._batch(events)
 
-    def pointer(self, array, dtype=None):
-        """Address of a contiguous array of the engine's type (kept alive until the call is over)."""
+    def _pointer(self, array, dtype=None):
+        """Address of a contiguous array of the engine's type (kept alive with the call)."""
         if array is None:
             return None
         array = np.ascontiguousarray(array, dtype or self.engine.dtype)
-        self.keep.append(array)
+        self._kept.append(array)
         return array.ctypes.data
 
-    def out(self, array):
+    def _out(self, array):
         """Address of an array that the library fills."""
-        self.keep.append(array)
+        if array is None:
+            return None
+        self._kept.append(array)
         return array.ctypes.data
 
-    def __call__(
-        self,
-        loss,
-        labels,
-        targets,
-        weight,
-        gradient,
-        analog,
-        activity,
-        train_tau,
-        readout,
-        record,
-        count,
-        traces,
-    ):
-        engine, events = self.engine, self.events
-        B, T, n = events.n_samples, events.n_steps, len(self.shapes)
-        n_out = self.shapes[-1][1]
-        hidden = [shape[1] for shape in self.shapes[:-1]]
-        result = EngineResult(spikes=np.zeros((B, n - 1), np.int64), losses=np.zeros(B))
-        if readout:
-            result.readout = np.zeros((B, T, n_out), engine.dtype)
-        if count:
-            result.neuron_spikes = np.zeros((B, sum(hidden)), np.int32)
-        if traces:
-            result.signals = [np.zeros((B, T, m), engine.dtype) for m in hidden]
-            result.estimates = [np.zeros((B, T, m), engine.dtype) for m in hidden]
-        layers = self._layers(result, gradient, activity / max(1, B * T), train_tau)
+    def _result(self, n_samples, n_steps) -> EngineResult:
+        dtype, wanted = self.engine.dtype, self.request
+        hidden = [shape[1] for shape in self._shapes[:-1]]
+        result = EngineResult(spikes=np.zeros((n_samples, len(hidden)), np.int64), losses=np.zeros(n_samples))
+        if wanted.readout:
+            result.readout = np.zeros((n_samples, n_steps, self._shapes[-1][1]), dtype)
+        if wanted.count_neurons:
+            result.neuron_spikes = np.zeros((n_samples, sum(hidden)), np.int32)
+        if wanted.traces:
+            result.signals = [np.zeros((n_samples, n_steps, m), dtype) for m in hidden]
+            result.estimates = [np.zeros((n_samples, n_steps, m), dtype) for m in hidden]
+        return result
+
+    def _batch(self, events: StepEvents) -> Batch:
+        engine, wanted, result = self.engine, self.request, self.result
+        # Small integer types are passed as they are: a data set is kept in them.
         units = events.units if events.units.dtype == np.uint16 else np.asarray(events.units, np.int32)
         values = events.values if events.values.dtype == np.uint8 else np.asarray(events.values, engine.dtype)
-        batch = _Batch(
-            n, B, T, N_SHARDS, engine.threads, analog, gradient, LOSSES[loss],
+        return Batch(
+            len(self._shapes), events.n_samples, events.n_steps, N_SHARDS, engine.threads,
+            wanted.analog, wanted.gradient, LOSSES[wanted.loss],
             units.itemsize, values.itemsize if values.dtype == np.uint8 else 0,
-            self.pointer(events.ptr, np.int64),
-            self.pointer(units, units.dtype),
-            self.pointer(values, values.dtype),
-            self.pointer(labels, np.int32),
-            self.pointer(targets),
-            self.pointer(weight),
-            self.out(result.readout) if readout else None,
-            self.out(result.losses),
-            self.out(result.spikes),
-            self.out(result.neuron_spikes) if count else None,
+            self._pointer(events.ptr, np.int64),
+            self._pointer(units, units.dtype),
+            self._pointer(values, values.dtype),
+            self._pointer(wanted.labels, np.int32),
+            self._pointer(wanted.targets),
+            self._pointer(wanted.weight),
+            self._out(result.readout),
+            self._out(result.losses),
+            self._out(result.spikes),
+            self._out(result.neuron_spikes),
             self._pointers(result.signals),
             self._pointers(result.estimates),
         )  # fmt: skip
-        library = engine._library
-        recording = ctypes.c_void_p(library.gamma_record(B, n - 1)) if record else None
-        try:
-            if library.gamma_run(layers, ctypes.byref(batch), engine.max_weights, recording):
-                raise EngineError("Out of memory while running a batch; use a smaller one.")
-            if record:
-                result.recorded = self._recorded(recording, B, n - 1, T)
-        finally:
-            if record:
-                library.gamma_free(recording)
-        return result
 
-    def _layers(self, result, gradient, activity, train_tau):
+    def _layers(self, parameters, activity):
         engine, dtype = self.engine, self.engine.dtype
-        structure = _layer_structure(engine.max_weights)
-        layers = (structure * len(self.shapes))()
-        for index, (code, numbers, p) in enumerate(zip(engine.codes, engine.numbers, self.parameters, strict=True)):
+        layers = (layer_structure(engine.max_weights) * len(self._shapes))()
+        for index, (code, numbers, p) in enumerate(zip(engine.codes, engine.numbers, parameters, strict=True)):
             layer = layers[index]
             layer.kind = engine.kinds.index(code)
             layer.n_pre, layer.n = p.weights[0].shape
-            layer.parameters = self.pointer(p.neurons)
-            layer.A, layer.c = self.pointer(numbers.A), self.pointer(numbers.constants)
-            layer.scales = self.pointer(numbers.scales)
+            layer.parameters = self._pointer(p.neurons)
+            layer.A, layer.c = self._pointer(numbers.A), self._pointer(numbers.constants)
+            layer.scales = self._pointer(numbers.scales)
+            layer.send = self._pointer(engine.send(index, self.request.rule))
             layer.alpha = engine.numbers[index - 1].alpha if index else 0.0
             layer.activity = activity / layer.n
             for w, weights in enumerate(p.weights):
-                layer.weights[w] = self.pointer(weights)
-            if gradient:
+                layer.weights[w] = self._pointer(weights)
+            if self.request.gradient:
                 grads = LayerParameters([np.zeros(w.shape, dtype) for w in p.weights], np.zeros(p.neurons.shape, dtype))
-                result.gradients.append(grads)
-                layer.grad_parameters = self.out(grads.neurons)
+                self.result.gradients.append(grads)
+                layer.grad_parameters = self._out(grads.neurons)
                 for w, array in enumerate(grads.weights):
-                    layer.grad_weights[w] = self.out(array)
-                if train_tau:
-                    result.dA.append(np.zeros(numbers.A.shape, dtype))
-                    layer.grad_A = self.out(result.dA[-1])
+                    layer.grad_weights[w] = self._out(array)
+                if self.request.train_tau:
+                    self.result.dA.append(np.zeros(numbers.A.shape, dtype))
+                    layer.grad_A = self._out(self.result.dA[-1])
         return layers
 
     def _pointers(self, arrays):
         if arrays is None:
             return None
-        table = (ctypes.c_void_p * len(arrays))(*[self.out(a) for a in arrays])
-        self.keep.append(table)
+        table = (ctypes.c_void_p * len(arrays))(*[self._out(a) for a in arrays])
+        self._kept.append(table)
         return ctypes.cast(table, ctypes.c_void_p)
 
-    def _recorded(self, handle, n_samples, n_hidden, T):
-        library, samples = self.engine._library, []
-        for s in range(n_samples):
+    def recorded(self, handle, n_hidden) -> list:
+        """Spikes of every sample and hidden layer as (steps, units, values)."""
+        library, samples, T = self.engine.library, [], self.batch.n_steps
+        for s in range(self.batch.n_samples):
             layers = []
             for layer in range(n_hidden):
                 index = s * n_hidden + layer
@@ -286,43 +296,3 @@ class _Call:
                 layers.append((np.repeat(np.arange(T), np.diff(ptr)), units, values))
             samples.append(layers)
         return samples
-
-
-@functools.cache
-def _layer_structure(max_weights: int):
-    """Mirror of ``struct Layer`` in the template."""
-    p = ctypes.c_void_p
-    fields = [(name, ctypes.c_int32) for name in ("kind", "n_pre", "n", "reserved")]
-    fields += [("weights", p * max_weights)]
-    fields += [(name, p) for name in ("parameters", "A", "c", "scales")]
-    fields += [("grad_weights", p * max_weights), ("grad_parameters", p), ("grad_A", p)]
-    fields += [("alpha", ctypes.c_double), ("activity", ctypes.c_double)]
-    return type("Layer", (ctypes.Structure,), {"_fields_": fields})
-
-
-class _Batch(ctypes.Structure):
-    """Mirror of ``struct Batch`` in the driver."""
-
-    _fields_ = [
-        *[
-            (name, ctypes.c_int32)
-            for name in (
-                "n_layers",
-                "n_samples",
-                "n_steps",
-                "n_shards",
-                "n_threads",
-                "analog",
-                "gradient",
-                "loss",
-                "unit_bytes",
-                "value_bytes",
-            )
-        ],
-        *[
-            (name, ctypes.c_void_p)
-            for name in (
-                "ptr units values labels targets weight readout losses spikes neuron_spikes signals estimates"
-            ).split()
-        ],
-    ]

@@ -63,7 +63,7 @@ struct Workspace {
     std::vector<Events> events;  // of each layer's input
     std::vector<std::vector<V>> buckets, code, trace;
     std::vector<uint64_t> spiking;
-    std::vector<V> jump, signal, estimate, d, d_pre, error, d_out;
+    std::vector<V> jump, count, signal, estimate, d, d_pre, error, d_out;
 };
 
 template <class T> static T* at_least(std::vector<T>& memory, size_t size) {
@@ -86,7 +86,7 @@ template <class U, class X> static void load_events(const Batch& b, int s, Event
 }
 
 // Spikes of a span in the order of steps and neurons.
-static void emit(const Packed& p, int n, int steps, const uint64_t* spiking, const V* jump, Events& out) {
+static void emit(const Packed& p, int n, int steps, const uint64_t* spiking, const V* jump, const V* count, Events& out) {
     size_t size = out.units.size(), total = size;
     const uint64_t last = ~uint64_t(0) >> (63 - (n - 1) % p.width());  // a block has at most 64 neurons
     const int used = (n + p.width() - 1) / p.width();
@@ -102,6 +102,7 @@ static void emit(const Packed& p, int n, int steps, const uint64_t* spiking, con
                 const int unit = b * p.width() + __builtin_ctzll(bits);
                 out.units[size] = unit;
                 out.values[size++] = carried[unit];
+                if (count) out.counts.push_back((int32_t)((const R*)(count + (size_t)t * p.ld))[unit]);
             }
         }
         out.ptr.push_back((int64_t)size);
@@ -134,7 +135,28 @@ struct Shard {
     }
 };
 
+static V* count_rows(const Kind& kind, const Batch& b, size_t rows, Workspace& ws) {
+    return kind.multiple && !b.analog ? at_least(ws.count, rows) : nullptr;
+}
+
+// Spikes that the event stands for.
+static int32_t count_of(const Events& events, size_t e) { return events.counts.empty() ? 1 : events.counts[e]; }
+
 static int log2_of(int nv) { return nv == 1 ? 0 : nv == 2 ? 1 : 2; }
+
+// Error of layer l to dL/dsignal of the layer below, `steps` rows.
+static const V* send_down(const Layer* layers, const std::vector<Packed>& packed, int l, int steps, const V* error,
+                          Workspace& ws) {
+    const Packed& p = packed[l];
+    const int ld = packed[l - 1].ld;
+    V* d_pre = at_least(ws.d_pre, (size_t)SPAN * ld);
+    for (int w = 0; w < kind_table[layers[l].kind].weights; w++)
+        multiply(d_pre, error + (size_t)w * steps * p.ld, p.panels[w].data(), steps, layers[l].n, ld / 2, p.ld, ld, w > 0);
+    if (layers[l - 1].activity != 0)  // mean signal of the layer: each step of each neuron counts the same
+        for (int i = 0; i < steps * ld; i++) d_pre[i] += R(layers[l - 1].activity);
+    std::swap(ws.d, ws.d_pre);
+    return ws.d.data();
+}
 
 static void run_sample(const Layer* layers, const std::vector<Packed>& packed, const Batch& b, int s, Workspace& ws,
                        Shard* shard, int max_weights, Recording* recording) {
@@ -164,11 +186,11 @@ static void run_sample(const Layer* layers, const std::vector<Packed>& packed, c
             const size_t rows = (size_t)SPAN * p.ld, first = ((size_t)s * T + t0) * layers[l].n;
             Span span = {view(ws.events[l]), t0, t1, T, b.analog != 0, ws.buckets[l].data(), ws.code[l].data(),
                          shard ? ws.trace[l].data() : nullptr, at_least(ws.spiking, (size_t)SPAN * p.blocks),
-                         at_least(ws.jump, rows), last || b.signals ? at_least(ws.signal, rows) : nullptr,
+                         at_least(ws.jump, rows), count_rows(kind_table[layers[l].kind], b, rows, ws), last || b.signals ? at_least(ws.signal, rows) : nullptr,
                          !last && b.estimates ? at_least(ws.estimate, rows) : nullptr};
             kind_table[layers[l].kind].forward[log2_of(p.nv)](layers[l], p, span);
             if (!last) {
-                emit(p, layers[l].n, steps, span.spiking, span.jump, ws.events[l + 1]);
+                emit(p, layers[l].n, steps, span.spiking, span.jump, span.count, ws.events[l + 1]);
                 if (b.signals) copy_rows(b.signals[l] + first, span.signal, steps, p.ld, layers[l].n);
                 if (b.estimates) copy_rows(b.estimates[l] + first, span.estimate, steps, p.ld, layers[l].n);
             } else {
@@ -184,9 +206,10 @@ static void run_sample(const Layer* layers, const std::vector<Packed>& packed, c
     for (int l = 0; l + 1 < n; l++) hidden += layers[l].n;
     for (int l = 0; l + 1 < n; l++) {
         const Events& fired = ws.events[l + 1];
-        if (b.spikes) b.spikes[(size_t)s * (n - 1) + l] = (int64_t)fired.units.size();
-        if (b.neuron_spikes)
-            for (int32_t unit : fired.units) b.neuron_spikes[s * hidden + before + unit]++;
+        for (size_t e = 0; e < fired.units.size(); e++) {
+            if (b.spikes) b.spikes[(size_t)s * (n - 1) + l] += count_of(fired, e);
+            if (b.neuron_spikes) b.neuron_spikes[s * hidden + before + fired.units[e]] += count_of(fired, e);
+        }
         if (recording) recording->layers[(size_t)s * (n - 1) + l] = fired;
         before += layers[l].n;
     }
@@ -204,14 +227,7 @@ static void run_sample(const Layer* layers, const std::vector<Packed>& packed, c
                                       layers[l].grad_A ? shard->A[l].data() : nullptr};
             kind.backward[log2_of(p.nv)](layers[l], p, span);
             if (!l) break;
-            const int ld = packed[l - 1].ld;
-            V* d_pre = at_least(ws.d_pre, (size_t)SPAN * ld);
-            for (int w = 0; w < kind.weights; w++)
-                multiply(d_pre, error + (size_t)w * steps * p.ld, p.panels[w].data(), steps, layers[l].n, ld / 2, p.ld, ld, w > 0);
-            if (layers[l - 1].activity != 0)  // mean signal of the layer: each step of each neuron counts the same
-                for (int i = 0; i < steps * ld; i++) d_pre[i] += R(layers[l - 1].activity);
-            std::swap(ws.d, ws.d_pre);
-            d = ws.d.data();
+            d = send_down(layers, packed, l, steps, error, ws);
         }
     }
 }

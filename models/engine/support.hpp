@@ -19,7 +19,8 @@ struct Events {
     std::vector<int64_t> ptr;
     std::vector<int32_t> units;
     std::vector<R> values;
-    void clear() { ptr.assign(1, 0); units.clear(); values.clear(); }
+    std::vector<int32_t> counts;  // spikes that each event stands for; empty: one each
+    void clear() { ptr.assign(1, 0); units.clear(); values.clear(); counts.clear(); }
     void push(int unit, R value) { units.push_back(unit); values.push_back(value); }
     void close_step() { ptr.push_back((int64_t)units.size()); }
 };
