@@ -16,8 +16,9 @@ from .errors import NetworkError
 from .events import StepEvents, bin_events
 from .readout import decisions, loss_window, scores
 from .storage import StoredNetwork
+from .windows import default_window, online_gradient
 
-RULES = ("filter",)
+RULES = ("filter", "direct", "detached", "online")
 
 
 @dataclass
@@ -288,6 +289,7 @@ class SpikingGammaNetwork(StoredNetwork):
         rule="filter",
         activity=0.0,
         analog=False,
+        window=None,
     ) -> GammaGradient:
         """Loss and decoded gradient of a batch; see `loss_and_grad` for the arguments."""
         if rule not in RULES:
@@ -296,7 +298,12 @@ class SpikingGammaNetwork(StoredNetwork):
         steps = (events.n_samples, events.n_steps)
         labels, weight = loss_window(steps, labels, weight, self._first_step(), self.sizes[-1])
         options = {"loss": loss, "labels": labels, "targets": targets, "weight": weight, "activity": activity}
-        run = self._run(events, gradient=True, analog=analog, train_tau=self.train_tau, **options)
+        options["train_tau"] = self.train_tau
+        if rule == "online":
+            window = default_window(self) if window is None else window
+            run = online_gradient(self.engine(), self.layer_parameters(), events, window=window, **options)
+        else:
+            run = self._run(events, gradient=True, analog=analog, rule=rule, **options)
         return GammaGradient(float(run.losses.sum()), self._named(run), run)
 
     def loss_and_grad(self, events, labels=None, *, rule="filter", **options) -> tuple[float, dict]:
@@ -307,8 +314,11 @@ class SpikingGammaNetwork(StoredNetwork):
         events : EventArchive or StepEvents
         labels : (n_samples,) or (n_samples, n_steps) array of int
             For cross entropy; -1 leaves a step out.
-        rule : {'filter'}
-            ``'filter'``: exact reverse of the linear gamma memory; the sigma-delta code is taken as transparent.
+        rule : {'filter', 'direct', 'detached', 'online'}
+            How errors pass a hidden layer's buckets; the sigma-delta code is taken as transparent by all.
+            ``'filter'``: back through the memory in time, exactly. ``'online'``: the same in one pass with memory
+            constant in time, cut off after `window` steps. ``'direct'``: every bucket counts as an instantaneous
+            copy. ``'detached'``: only bucket 0 does, the others as constants.
         **options
             ``loss`` ('cross_entropy' per step or 'squared_error' against ``targets`` (n_samples, n_steps, n_out)),
             ``weight`` (n_samples, n_steps) of each step (normalised to mean one over the read steps), ``activity``
