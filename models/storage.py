@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -31,7 +32,8 @@ def save_network(path, kind: str, config: dict, parameters: dict[str, np.ndarray
     except OSError as error:
         raise NetworkError(f"{path} cannot be written: {error}. Choose a writable folder.") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the first error is the one to report
+            temporary.unlink()
 
 
 def load_network(path, kind: str | None = None) -> tuple[dict, dict[str, np.ndarray]]:

@@ -12,7 +12,6 @@ from brian2.devices.device import get_device, reset_device, runtime_device
 
 from brian2grad.models import SpikingGammaNetwork, StepEvents
 
-
 logging.getLogger("brian2").setLevel(logging.WARNING)  # else a failure report shows all generated code
 
 
@@ -62,7 +61,7 @@ def random_network():
             if name.endswith(".b"):
                 value[:] = rng.normal(scale=0.2, size=value.shape)
             if name.endswith(".tau"):
-                value *= rng.uniform(0.8, 1.3, size=value.shape)
+                value[1:] *= rng.uniform(0.8, 1.3, size=value.shape)[1:]  # tau_0 is shared by all layers
         return network
 
     return make
