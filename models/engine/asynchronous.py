@@ -18,7 +18,14 @@ from .build import compile_library, render
 from .callback import SelectCallback
 from .structures import Block, NetworkStruct, Population, RunStruct, address
 
-HEADERS = ("support.hpp", "random.hpp", "queues.hpp", "asynchronous.hpp", "asynchronous_driver.hpp")
+HEADERS = (
+    "support.hpp",
+    "random.hpp",
+    "queues.hpp",
+    "asynchronous.hpp",
+    "asynchronous_worker.hpp",
+    "asynchronous_driver.hpp",
+)
 TILE = 16
 COUNTERS = (
     "spikes",

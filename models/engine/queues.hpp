@@ -149,7 +149,8 @@ template <class Key> struct Heap {
             stack.pop_back();
             const Entry& node = items[at];
             if (best.size() == count && node.fixed + least > best[0].fixed) continue;
-            const Entry candidate = {Key::value(node.source, node.fixed, uniform(keys, (uint64_t)node.source), view), node.source};
+            const double fresh = uniform(keys, (uint64_t)node.source);
+            const Entry candidate = {Key::value(node.source, node.fixed, fresh, view), node.source};
             if (best.size() < count) {
                 best.push_back(candidate);
                 std::push_heap(best.begin(), best.end());
