@@ -7,10 +7,9 @@ import functools
 import numpy as np
 import sympy
 from brian2.parsing.sympytools import str_to_sympy
-from scipy.linalg import expm_frechet
 
 from .gamma import gamma_memory
-from .propagator import propagator
+from .propagator import propagator, propagator_slope
 from .update import symbol, update_map
 
 
@@ -37,9 +36,7 @@ class MemoryUpdate:
             matrix = sympy.Matrix([[table[str(z)].diff(y) for y in buckets] for z in buckets])
         else:
             rhs = dict(model.model.get_substituted_expressions())
-            matrix = sympy.Matrix(
-                [[str_to_sympy(rhs[str(z)].code).diff(y) for y in buckets] for z in buckets]
-            )
+            matrix = sympy.Matrix([[str_to_sympy(rhs[str(z)].code).diff(y) for y in buckets] for z in buckets])
         self._matrix = sympy.lambdify([*taus, step], matrix, "numpy")
         self._derivatives = [sympy.lambdify([*taus, step], matrix.diff(t), "numpy") for t in taus]
 
@@ -54,7 +51,7 @@ class MemoryUpdate:
         if self.memory == "paper":
             return np.array(slopes)
         matrix = np.asarray(self._matrix(*taus, dt), float)
-        return np.array([expm_frechet(matrix * dt, slope * dt, compute_expm=False) for slope in slopes])
+        return np.array([propagator_slope(matrix, slope, dt) for slope in slopes])
 
 
 @functools.cache

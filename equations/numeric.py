@@ -26,7 +26,5 @@ def numeric(expression) -> float:
     expression = sympy.sympify(expression)
     expression = expression.xreplace(unit_values(expression))
     if expression.free_symbols:
-        raise TypeError(
-            f"'{expression}' is not a number: {sorted(map(str, expression.free_symbols))} are free"
-        )
+        raise TypeError(f"'{expression}' is not a number: {sorted(map(str, expression.free_symbols))} are free")
     return float(sympy.N(expression, 20))

@@ -38,14 +38,30 @@ def propagator(A: np.ndarray, h: float) -> np.ndarray:
     if (off_diagonal < 0).any():
         return expm(A * h)
     mu = max(0.0, float(-np.diag(A).min()))
-    B = (A + mu * np.eye(len(A))) * h
+    return _exponential((A + mu * np.eye(len(A))) * h, -mu * h)
+
+
+def propagator_slope(A: np.ndarray, slope: np.ndarray, h: float) -> np.ndarray:
+    """Return the derivative of ``exp(A*h)`` when A changes along `slope`.
+
+    It is the upper right block of the exponential of ``[[A, slope], [0, A]] * h``.
+    """
+    n = len(A)
+    mu = max(0.0, float(-np.diag(A).min()))
+    blocks = np.kron(np.eye(2), A + mu * np.eye(n))
+    blocks[:n, n:] = slope
+    return _exponential(blocks * h, -mu * h)[:n, n:]
+
+
+def _exponential(B: np.ndarray, shift: float) -> np.ndarray:
+    """``exp(shift) * exp(B)`` by the scaled and squared Taylor series: only products and sums, no solver."""
     doublings = max(0, int(np.ceil(np.log2(max(np.abs(B).sum(axis=1).max(), 1e-300)))))
     B = B / 2.0**doublings
-    total = term = np.eye(len(A))
+    total = term = np.eye(len(B))
     for order in range(1, 30):  # ||B|| <= 1: 1/30! is far below rounding
         term = term @ B / order
         total = total + term
-    total = total * np.exp(-mu * h / 2.0**doublings)
+    total = total * np.exp(shift / 2.0**doublings)
     for _ in range(doublings):
         total = total @ total
     return total

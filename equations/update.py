@@ -49,11 +49,7 @@ def condition(equations: Equations, text: str) -> sympy.Expr:
         If the text is not one strict comparison.
     """
     tree = ast.parse(text.strip(), mode="eval").body
-    if (
-        not isinstance(tree, ast.Compare)
-        or len(tree.ops) != 1
-        or not isinstance(tree.ops[0], ast.Gt | ast.Lt)
-    ):
+    if not isinstance(tree, ast.Compare) or len(tree.ops) != 1 or not isinstance(tree.ops[0], ast.Gt | ast.Lt):
         raise ModelError(f"The condition '{text}' must be one strict comparison, such as 'v > V_th'.")
     left, right = (substituted(equations, ast.unparse(side)) for side in (tree.left, tree.comparators[0]))
     return left - right if isinstance(tree.ops[0], ast.Gt) else right - left
@@ -138,9 +134,7 @@ class UpdateMap:
                     f"The update of '{name}', {expression}, is not linear with constant coefficients ({error})."
                 ) from None
             if offset != 0:
-                raise ModelError(
-                    f"The update of '{name}' has the constant part {offset}; a memory must have none."
-                )
+                raise ModelError(f"The update of '{name}' has the constant part {offset}; a memory must have none.")
         return matrix
 
 

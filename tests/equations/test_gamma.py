@@ -8,9 +8,10 @@ import pytest
 from brian2 import Equations, Network, NeuronGroup, StateMonitor, defaultclock, ms, mV, second, volt
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import expm_frechet
 
 from brian2grad.equations import ModelError, exact_memory, gamma_memory, spiking_gamma
-from brian2grad.equations.propagator import propagator
+from brian2grad.equations.propagator import propagator, propagator_slope
 
 K = 5
 TAUS = {
@@ -104,6 +105,15 @@ def test_propagator_is_the_matrix_exponential_entry_by_entry(taus, h, transposed
 def test_propagator_is_a_semigroup(taus, h, g):
     A = rates(np.array(taus))
     np.testing.assert_allclose(propagator(A, h) @ propagator(A, g), propagator(A, h + g), rtol=1e-12, atol=0)
+
+
+@given(taus=st.lists(st.floats(2e-3, 0.2), min_size=1, max_size=6), h=st.floats(1e-5, 0.02), seed=st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_slope_of_the_propagator_is_the_frechet_derivative(taus, h, seed):
+    A = rates(np.array(taus))
+    slope = np.random.default_rng(seed).normal(size=A.shape) * np.abs(A).max()
+    wanted = expm_frechet(A * h, slope * h, compute_expm=False)
+    np.testing.assert_allclose(propagator_slope(A, slope, h), wanted, rtol=1e-10, atol=1e-13 * np.abs(wanted).max())
 
 
 def test_propagator_of_rates_with_negative_couplings():
