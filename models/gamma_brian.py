@@ -31,6 +31,8 @@ class BrianRun:
     ----------
     spikes : list over samples of list over hidden layers of (steps, units)
         Step index and neuron of every spike.
+    counts : list over samples of list over hidden layers of int
+        Spikes (an event of a neuron that may spike several times a step counts as many).
     readout : (n_samples, n_steps, n_out) array
     signals, estimates : list over hidden layers of (n_samples, n_steps, n) arrays, or None
         Internal signal y and decoded estimate yhat after every step.
@@ -44,6 +46,7 @@ class BrianRun:
 
     device: str
     spikes: list = field(default_factory=list)
+    counts: list = field(default_factory=list)
     readout: np.ndarray | None = None
     signals: list | None = None
     estimates: list | None = None
@@ -54,7 +57,7 @@ class BrianRun:
     @property
     def spike_counts(self) -> np.ndarray:
         """Spikes per sample and hidden layer, (n_samples, n_hidden_layers)."""
-        return np.array([[len(steps) for steps, _ in layers] for layers in self.spikes])
+        return np.array(self.counts)
 
 
 class BrianGamma:
@@ -90,7 +93,7 @@ class BrianGamma:
             reset="",
             name="input",
         )
-        models = network.models()
+        self.models = models = network.models()
         self.layers = [self._group(index, model) for index, model in enumerate(models, start=1)]
         groups = [self.input, *self.layers]
         self.synapses = [
@@ -99,7 +102,10 @@ class BrianGamma:
                 zip(groups[:-1], groups[1:], models, strict=True), start=1
             )
         ]
-        self.spike_monitors = [SpikeMonitor(g, name=f"spikes{i}") for i, g in enumerate(self.layers[:-1], 1)]
+        self.spike_monitors = [
+            SpikeMonitor(group, variables=[model.count] if model.count else None, name=f"spikes{index}")
+            for index, (group, model) in enumerate(zip(self.layers[:-1], models[:-1], strict=True), start=1)
+        ]
         self.readout_monitor = StateMonitor(self.layers[-1], "x", record=True, when="end", name="readout")
         self.trace_monitors = self._trace_monitors(models) if record else []
         self.network = Network(
@@ -134,17 +140,17 @@ class BrianGamma:
     def _order(self):
         """Give threshold, delivery and reset of each layer their place within the slot 'thresholds'."""
         place = 0
+        monitors = dict(zip(self.layers[:-1], self.spike_monitors, strict=True))
         for group, synapses in zip([self.input, *self.layers[:-1]], self.synapses, strict=True):
-            steps = [group.thresholder["spike"], synapses.pre]
+            steps = [group.thresholder["spike"]]
+            if group in monitors:
+                steps.append(monitors[group])  # right after the test: what it records is not yet reset
+            steps.append(synapses.pre)
             if group is not self.input:
                 steps.append(group.resetter["spike"])
             for step in steps:
                 step.when, step.order = "thresholds", place
                 place += 1
-        for monitor in self.spike_monitors:
-            monitor.when = (
-                "end"  # by default it would run right after where the threshold was when it was made
-            )
 
     def set_parameters(self) -> None:
         """Copy weights, bucket weights and biases from the trained network."""
@@ -171,6 +177,12 @@ class BrianGamma:
         dt = float(self.source.dt)
         run.spikes.append(
             [(np.rint(np.asarray(m.t) / dt).astype(int), np.array(m.i)) for m in self.spike_monitors]
+        )
+        run.counts.append(
+            [
+                int(np.sum(getattr(m, model.count))) if model.count else len(m.i)
+                for m, model in zip(self.spike_monitors, self.models[:-1], strict=True)
+            ]
         )
         run.readout.append(np.array(self.readout_monitor.x).T)
         for index, monitor in enumerate(self.trace_monitors):

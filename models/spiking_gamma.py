@@ -304,7 +304,7 @@ class SpikingGammaNetwork(StoredNetwork):
             run = online_gradient(self.engine(), self.layer_parameters(), events, window=window, **options)
         else:
             run = self._run(events, gradient=True, analog=analog, rule=rule, **options)
-        return GammaGradient(float(run.losses.sum()), self._named(run), run)
+        return GammaGradient(float(run.losses.sum()), self.named_gradients(run), run)
 
     def loss_and_grad(self, events, labels=None, *, rule="filter", **options) -> tuple[float, dict]:
         """Loss of a batch and its decoded gradient.
@@ -333,7 +333,8 @@ class SpikingGammaNetwork(StoredNetwork):
         result = self.gradient(events, labels, rule=rule, **options)
         return result.loss, result.gradients
 
-    def _named(self, run: EngineResult) -> dict[str, np.ndarray]:
+    def named_gradients(self, run: EngineResult) -> dict[str, np.ndarray]:
+        """Gradients of an engine call under the names of `parameters`."""
         gradients = {}
         for index, layer in enumerate(run.gradients, start=1):
             name = f"layer{index}"

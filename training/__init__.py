@@ -3,6 +3,7 @@
 from .data import DataError, EventArchive, load, load_splits
 from .errors import RunError, TrainingError
 from .loop import TrainingOptions, train
+from .online import LearningOperation, OnlineLearner
 from .optimisers import SGD, Adam
 from .runs import Run
 from .tasks import Task, make_task
@@ -12,6 +13,8 @@ __all__ = [
     "Adam",
     "DataError",
     "EventArchive",
+    "LearningOperation",
+    "OnlineLearner",
     "Run",
     "RunError",
     "Task",
