@@ -1,0 +1,394 @@
+"""Asynchronous networks in Brian 2: spike for spike the dense transcription (forward steps) and a heap (events)."""
+
+import heapq
+import importlib.util
+import itertools
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from brian2 import ms, prefs, second
+
+from brian2grad.models.async_brian import run_async_brian2, run_samples
+from brian2grad.models.async_brian_event import run_timed_samples
+from brian2grad.models.asynchronous import AsynchronousNetwork
+from brian2grad.models.connectivity import Connectivity, Projection
+from brian2grad.models.errors import NetworkError
+from brian2grad.models.events import StepEvents
+from brian2grad.models.schedulers import (
+    FifoScheduler,
+    KeyScheduler,
+    LayerSynchronous,
+    LifoScheduler,
+    MomentumScheduler,
+    PerCoreScheduler,
+    RandomScheduler,
+    Scheduler,
+    TimedScheduler,
+)
+from brian2grad.models.stopping import first_output, further_steps, spike_budget, step_budget
+from brian2grad.models.timed import run_timed
+
+_spec = importlib.util.spec_from_file_location("async_reference", Path(__file__).with_name("async_reference.py"))
+reference = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(reference)
+
+T = 5
+SIZES = (6, 7, 6, 3)
+PAIRS = ((0, 1), (1, 2), (2, 3), (0, 3), (1, 3), (1, 1), (2, 2), (3, 1))
+COMBINATIONS = list(itertools.product(("RS", "MS"), (1, 3, 8, None), (True, False), (0.0, 0.4)))
+EVENTS = 40
+
+
+@pytest.fixture(autouse=True)
+def numpy_target():
+    """Compiling for Cython would take a minute."""
+    old = prefs.codegen.target
+    prefs.codegen.target = "numpy"
+    yield
+    prefs.codegen.target = old
+
+
+# -- forward steps against the dense transcription
+
+
+def random_connectivity(rng, recurrent):
+    """Always the same places for weights, many of them zero, so that one compiled program runs all networks."""
+    projections = []
+    for source, target in PAIRS:
+        weights = rng.normal(0.1 if source < target else -0.3, 0.6, (SIZES[source], SIZES[target]))
+        weights[rng.random(weights.shape) < 0.2] = 0
+        backward, skip = source >= target, target - source > 1
+        if (backward and not recurrent) or (skip and rng.random() < 0.3):
+            weights[:] = 0
+        projections.append(Projection(source, target, weights))
+    return Connectivity(SIZES, projections)
+
+
+def clock_driven_case(index):
+    """Network, arguments, and what the transcription does with them; RS and MS are one key with two numbers."""
+    rng = np.random.default_rng(index)
+    policy, F, refractory, dropout = COMBINATIONS[index % len(COMBINATIONS)]
+    net = random_connectivity(rng, recurrent=refractory and not dropout and index % 3 == 0)
+    tau, theta = rng.uniform(0.5, 5, net.n_neurons), rng.uniform(0.1, 0.8, net.n_neurons)
+    frame = rng.poisson(0.4, (T, net.n_inputs)).astype(float)
+    p = {"refractory_dropout": dropout if refractory else 0.0, "spike_dropout": dropout / 2}
+    numbers = {"a": 0, "b": 1} if policy == "RS" else {"a": -1, "b": -1e-6}
+    network = AsynchronousNetwork(
+        net,
+        tau_m=tau * ms,
+        V_th=theta,
+        dt=1 * ms,
+        scheduler=KeyScheduler("a*P + b*rand()", **numbers),
+        forward_group=F,
+        refractory=refractory,
+        seed=index + 2**40,
+        max_spikes=20000,
+        **p,
+    )
+    dense = reference.DenseNetwork(
+        *net.dense(),
+        np.exp(-1 / tau),
+        theta,
+        F=10**6 if F is None else F,
+        policy=policy,
+        refractory=refractory,
+        seed=index + 2**40,
+        sample=index,
+        **p,
+    )
+    order, steps = [], []
+    for t, x in enumerate(frame):
+        dense.timestep(x)
+        order += [(t, step, int(j)) for step, j in dense.order]
+        steps.append(dense.step)
+    return (network, {"frame": frame, "sample": index, "training": dropout > 0}), order, steps
+
+
+def assert_equals_transcription(indices, device="runtime"):
+    samples, orders, steps = zip(*(clock_driven_case(index) for index in indices), strict=True)
+    run = run_samples(list(samples), T, device)
+    spikes = run.spikes
+    for k, order in enumerate(orders):
+        own = spikes.sample == k
+        found = zip(spikes.timestep[own].tolist(), spikes.step[own].tolist(), spikes.neuron[own].tolist(), strict=True)
+        assert list(found) == order, indices[k]
+    np.testing.assert_array_equal(run.forward_steps, steps)
+    assert run.counts.sum() == len(spikes) == sum(map(len, orders)) > 5 * len(indices)
+    return run
+
+
+def test_forward_steps_equal_the_transcription():
+    assert_equals_transcription(range(0, 32, 5))
+
+
+@pytest.mark.long
+def test_forward_steps_equal_the_transcription_on_160_networks():
+    assert_equals_transcription(range(160))
+
+
+@pytest.mark.long
+@pytest.mark.standalone
+def test_cpp_standalone_equals_the_transcription_on_1000_networks():
+    run = assert_equals_transcription(range(1000), "cpp_standalone")
+    assert run.compilations == 1
+
+
+# -- everything else of forward steps, against the compiled engine
+
+
+def step_events(frames):
+    """StepEvents of dense counts (n_samples, T, n_in)."""
+    n_samples, n_steps, n_in = frames.shape
+    rows = frames.reshape(-1, n_in)
+    ptr = np.concatenate([[0], np.cumsum((rows != 0).sum(axis=1))])
+    return StepEvents(ptr, np.nonzero(rows)[1].astype(np.int32), rows[rows != 0], n_in, n_steps, n_samples, 1e-3)
+
+
+def example(**arguments):
+    rng = np.random.default_rng(8)
+    arguments = {"tau_m": 2 * ms, "V_th": 0.35, "forward_group": 2, "seed": 5} | arguments
+    network = AsynchronousNetwork([12, 9, 8, 4], dt=1 * ms, dtype="float64", threads=1, **arguments)
+    return network, step_events(rng.poisson(0.6, (1, 4, 12)).astype(float))
+
+
+def assert_equals_engine(network, events, **options):
+    native = network.run(events, record=True, **options)
+    brian = run_async_brian2(network, events, **options)
+    for field in ("sample", "timestep", "step", "neuron"):
+        np.testing.assert_array_equal(getattr(brian.spikes, field), getattr(native.spikes, field))
+    np.testing.assert_array_equal(brian.forward_steps, native.counters["forward_steps"])
+    np.testing.assert_array_equal(brian.outputs, native.outputs)
+    assert len(native.spikes) > 10
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        FifoScheduler(),
+        LifoScheduler(),
+        LayerSynchronous(),
+        PerCoreScheduler(3, "cyclic", MomentumScheduler(noise=0.5)),
+        KeyScheduler("layer*P - multiplicity + noise*rand()*i", noise=0.1),
+    ],
+    ids=lambda s: s.name,
+)
+def test_schedulers(scheduler):
+    assert_equals_engine(*example(scheduler=scheduler, refractory=False))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"prioritised": False, "scheduler": FifoScheduler()},
+        {"sigma": 1, "scheduler": MomentumScheduler()},
+        {"input_dropout": 0.3, "scheduler": RandomScheduler(keyed=True)},
+    ],
+    ids=lambda a: next(iter(a)),
+)
+def test_queued_input_synchronisation_and_input_dropout(arguments):
+    assert_equals_engine(*example(**arguments), training="input_dropout" in arguments)
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [
+        first_output(leftover="carry"),
+        further_steps(2),
+        spike_budget(7, scope="sample"),
+        step_budget(3, leftover="carry"),
+        first_output(scope="sample"),
+    ],
+    ids=lambda s: f"{s.rule}-{s.value}-{s.scope}-{s.leftover}",
+)
+def test_stop_rules(stop):
+    network, events = example(scheduler=MomentumScheduler(), V_th=0.25)
+    native = network.run(events, record=True, stop=stop)
+    brian = run_async_brian2(network, events, stop=stop)
+    np.testing.assert_array_equal(brian.counts, native.counts)
+    np.testing.assert_array_equal(brian.spikes.step, native.spikes.step)
+    np.testing.assert_array_equal(brian.forward_steps, native.counters["forward_steps"])
+
+
+def test_brian_draws_its_own_numbers():
+    """With all spikes in the group the order is none of the keys' business; with one, another order is chosen."""
+    network, events = example(scheduler=RandomScheduler())
+    everything = [run_async_brian2(network, events, forward_group=None, keys=keys) for keys in ("shared", "rand")]
+    np.testing.assert_array_equal(everything[0].counts, everything[1].counts)
+    one = [run_async_brian2(network, events, forward_group=1, keys=keys) for keys in ("shared", "rand")]
+    assert not np.array_equal(one[0].spikes.neuron, one[1].spikes.neuron)
+
+
+def test_runaway_excitation_is_refused():
+    loop = Connectivity([1, 2], [Projection(0, 1, np.ones((1, 2))), Projection(1, 1, np.full((2, 2), 2.0))])
+    network = AsynchronousNetwork(loop, scheduler=FifoScheduler(), refractory=False, dt=1 * ms, max_spikes=30)
+    with pytest.raises(NetworkError, match="Runaway excitation: sample 0 passed 30 spikes in timestep 1"):
+        run_async_brian2(network, step_events(np.array([[[0.0], [2.0]]])))
+
+
+class OldestFirst(Scheduler):
+    def select(self, queue, forward_group):
+        return queue.sources[:forward_group]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "call", "message"),
+    [
+        ({"scheduler": OldestFirst()}, {}, "needs its key as text"),
+        ({"compat": "asynctorch"}, {}, "couples the samples"),
+        ({"scheduler": TimedScheduler()}, {}, "mode='event'"),
+        ({}, {"mode": "event"}, "needs the delays of a TimedScheduler"),
+        ({}, {"mode": "clocked"}, "'clock' or 'event'"),
+        ({}, {"keys": "other"}, "keys = 'other'"),
+        ({}, {"device": "genn"}, "no custom events"),
+    ],
+)
+def test_refusals(arguments, call, message):
+    network, events = example(**arguments)
+    with pytest.raises(NetworkError, match=message):
+        run_async_brian2(network, events, **call)
+
+
+# -- events in continuous time
+
+
+def timed_case(index):
+    """Random delayed network; on coarse grids many spikes meet at the same time, or travel without delay."""
+    rng = np.random.default_rng(index)
+    grid = (1e-12, 1e-6, 1e-3)[index % 3]
+    projections, synaptic = [], []
+    for source, target in PAIRS:
+        shape = (SIZES[source], SIZES[target])
+        excitation = source < target  # loops only inhibit: excitation would not die out
+        weights = rng.normal(0.2, 0.5, shape) if excitation else -np.abs(rng.normal(0, 0.5, shape))
+        projections.append(Projection(source, target, weights))
+        synaptic.append(np.rint(rng.uniform(0, 5e-3, shape) / grid) * grid * second)
+    net = Connectivity(SIZES, projections)
+    scheduler = TimedScheduler(
+        axonal=np.rint(rng.uniform(0, 3e-3, net.n_neurons) / grid) * grid * second,
+        synaptic=synaptic,
+        service=rng.choice([0, 1e-4]) * second,
+        cores=3,
+        refractory=rng.choice([0.5, 5]) * ms,
+    )
+    network = AsynchronousNetwork(
+        net,
+        tau_m=rng.uniform(2, 20, net.n_neurons) * ms,
+        V_th=rng.uniform(0.1, 0.8, net.n_neurons),
+        scheduler=scheduler,
+        dtype="float64",
+        threads=1,
+    )
+    times = np.sort(rng.integers(0, 20000, EVENTS) // round(max(grid, 1e-6) * 1e6) * round(max(grid, 1e-6) * 1e6))
+    events = SimpleNamespace(
+        units=rng.integers(0, SIZES[0], EVENTS),
+        times=times,
+        offsets=np.array([0, EVENTS]),
+        n_units=SIZES[0],
+        time_unit_us=1.0,
+    )
+    return network, scheduler, events
+
+
+def heap_reference(network, scheduler, events):
+    """Spike times in picoseconds and neurons, by a heap of arrivals (time, source, place, target, weight)."""
+    net, n = network.connectivity, network.n_neurons
+    tau, theta = (np.asarray(network.model.constants[name]) for name in ("tau_m", "V_th"))
+    rows = {}
+    for p, delays in zip(net.projections, scheduler.synaptic, strict=True):
+        for i, j in np.ndindex(p.weights.shape):
+            delay = round(float(delays[i, j]) * 1e12)
+            rows.setdefault(net.starts[p.source] + i, []).append(
+                (delay, len(rows), net.starts[p.target] + j, p.weights[i, j])
+            )
+    for row in rows.values():
+        row.sort(key=lambda synapse: synapse[0])
+    axonal = [0] * net.n_inputs + [round(float(d) * 1e12) for d in scheduler.axonal]
+    service, rest = (round(float(x) * 1e12) for x in (scheduler.service, scheduler.refractory))
+    v, updated, ready, free = np.zeros(n), np.zeros(n), np.full(n, -1), [0] * scheduler.cores
+    heap, spikes = [], []
+
+    def send(source, departure):
+        for place, (delay, _, target, w) in enumerate(rows.get(source, [])):
+            arrival = departure + axonal[source] + delay
+            heapq.heappush(heap, (arrival, source, place, target - net.n_inputs, w))
+
+    inputs = list(zip((events.times * 10**6).tolist(), events.units.tolist(), strict=True))
+    while heap or inputs:
+        if inputs and (not heap or inputs[0][0] <= heap[0][0]):
+            now, unit = inputs.pop(0)
+            send(unit, now)
+            continue
+        now, current = heap[0][0], {}
+        while heap and heap[0][0] == now:
+            _, _, _, j, w = heapq.heappop(heap)
+            current[j] = current.get(j, 0.0) + w
+        for j in sorted(current):
+            if now < ready[j]:
+                continue
+            v[j] = v[j] * np.exp(-(now - updated[j]) * 1e-12 / tau[j]) + current[j]
+            updated[j] = now
+            if v[j] > theta[j] and current[j] != 0:
+                v[j], ready[j] = 0, now + rest
+                spikes.append((now, j))
+                departure = now
+                if service:
+                    core = j * scheduler.cores // n
+                    departure = free[core] = max(now, free[core]) + service
+                send(net.n_inputs + j, departure)
+    return np.array(spikes).reshape(-1, 2).T
+
+
+def assert_equals_heap(indices, device="runtime"):
+    cases = [timed_case(index) for index in indices]
+    samples = [
+        (network, {"scheduler": scheduler, "times": events.times * 1e6, "units": events.units})
+        for network, scheduler, events in cases
+    ]
+    total = 0
+    for case, (times, neurons, operations, tests) in zip(cases, run_timed_samples(samples, device), strict=True):
+        expected_times, expected_neurons = heap_reference(*case)
+        np.testing.assert_array_equal(neurons, expected_neurons)
+        np.testing.assert_allclose(times * 1e-12, expected_times * 1e-12, rtol=0, atol=1e-9)
+        network, scheduler, events = case
+        native = run_timed(network, events, scheduler)
+        np.testing.assert_array_equal(neurons, native.neurons)
+        np.testing.assert_array_equal(times, native.times)  # whole picoseconds
+        assert (operations, tests) == (native.synaptic_operations[0], native.threshold_tests[0])
+        total += len(times)
+    assert total > 10 * len(cases)
+
+
+def test_events_equal_a_heap_and_the_timed_engine():
+    assert_equals_heap(range(3))
+
+
+@pytest.mark.long
+def test_events_equal_a_heap_and_the_timed_engine_on_100_networks():
+    assert_equals_heap(range(100))
+
+
+@pytest.mark.long
+@pytest.mark.standalone
+def test_events_in_cpp_standalone_on_100_networks():
+    assert_equals_heap(range(100), "cpp_standalone")
+
+
+@pytest.mark.parametrize("stop", ["first-output", spike_budget(5)], ids=["first-output", "budget"])
+def test_events_stop(stop):
+    network, scheduler, events = timed_case(4)
+    brian = run_async_brian2(network, events, mode="event", stop=stop)
+    native = run_timed(network, events, scheduler, stop)
+    np.testing.assert_array_equal(brian.times, native.times)
+    np.testing.assert_array_equal(brian.neurons, native.neurons)
+    assert 0 < len(brian.times) < len(run_timed(network, events, scheduler).times)
+
+
+def test_events_are_checked():
+    network, _, events = timed_case(0)
+    with pytest.raises(NetworkError, match="lost their times"):
+        run_async_brian2(network, step_events(np.ones((1, 2, 6))), mode="event")
+    events.times = events.times[::-1]
+    with pytest.raises(NetworkError, match="sort each sample"):
+        run_async_brian2(network, events, mode="event")
