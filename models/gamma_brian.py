@@ -20,6 +20,7 @@ from brian2 import (
 )
 
 from .devices import StandaloneProject, check_device, exact_arithmetic
+from .errors import NetworkError
 from .events import StepEvents, bin_events
 
 
@@ -98,9 +99,7 @@ class BrianGamma:
         groups = [self.input, *self.layers]
         self.synapses = [
             self._connect(index, pre, post, model)
-            for index, (pre, post, model) in enumerate(
-                zip(groups[:-1], groups[1:], models, strict=True), start=1
-            )
+            for index, (pre, post, model) in enumerate(zip(groups[:-1], groups[1:], models, strict=True), start=1)
         ]
         self.spike_monitors = [
             SpikeMonitor(group, variables=[model.count] if model.count else None, name=f"spikes{index}")
@@ -175,9 +174,7 @@ class BrianGamma:
     def collect(self, run: BrianRun) -> None:
         """Append what the monitors hold to `run`."""
         dt = float(self.source.dt)
-        run.spikes.append(
-            [(np.rint(np.asarray(m.t) / dt).astype(int), np.array(m.i)) for m in self.spike_monitors]
-        )
+        run.spikes.append([(np.rint(np.asarray(m.t) / dt).astype(int), np.array(m.i)) for m in self.spike_monitors])
         run.counts.append(
             [
                 int(np.sum(getattr(m, model.count))) if model.count else len(m.i)
@@ -219,9 +216,15 @@ def run_brian2(
     ------
     EngineError
         If the device is not available here.
+    NetworkError
+        If the device is unknown or the events do not fit the network.
     """
     check_device(device)
     events = bin_events(events, network.dt, n_steps)
+    if events.n_units != network.sizes[0]:
+        raise NetworkError(
+            f"The events have {events.n_units} units, the network {network.sizes[0]} inputs; they must agree."
+        )
     if device == "genn":
         from .gamma_genn import run_genn
 
