@@ -235,6 +235,15 @@ class AsynchronousNetwork:
             tape=Tape.of(raw) if record else None,
         )
 
+    def brian2(self, events, mode: str = "clock", device: str = "runtime", **options):
+        """Run samples in Brian 2: forward steps as clock ticks, or continuous time with ``mode='event'``.
+
+        Same spikes as `run`; for the options and what they must not contain see `run_async_brian2`.
+        """
+        from .async_brian import run_async_brian2
+
+        return run_async_brian2(self, events, mode, device, **options)
+
     def forward(self, events, **options) -> np.ndarray:
         """Output spike counts (n_samples, T, n_out); options as in `run`."""
         return self.run(events, **options).outputs
@@ -259,16 +268,28 @@ class AsynchronousNetwork:
 
     def _check_events(self, steps) -> None:
         if steps.n_units != self.n_inputs:
-            raise NetworkError(f"The events have {steps.n_units} units, the network {self.n_inputs} input units.")
+            raise NetworkError(
+                f"The events have {steps.n_units} units, the network {self.n_inputs} input "
+                "units."
+            )
         units = np.asarray(steps.units)
         if len(units) and int(units.max()) >= self.n_inputs:
             first = int(np.flatnonzero(units >= self.n_inputs)[0])
-            raise NetworkError(f"Event {first} is of unit {units[first]}; there are {self.n_inputs} input units.")
+            raise NetworkError(
+                f"Event {first} is of unit {units[first]}; there are {self.n_inputs} input "
+                "units."
+            )
         values = np.asarray(steps.values)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise NetworkError(f"Event {int(np.flatnonzero(~np.isfinite(values))[0])} has a value that is not finite.")
+            raise NetworkError(
+                f"Event {int(np.flatnonzero(~np.isfinite(values))[0])} has a value that is not "
+                "finite."
+            )
         if not self.prioritised and len(values) and not (values > 0).all():
-            raise NetworkError("Input that queues must have positive values; use prioritised=True for others.")
+            raise NetworkError(
+                "Input that queues must have positive values; use prioritised=True for "
+                "others."
+            )
 
     # -- files
     # -------------------------------------------------------------------------------------------------

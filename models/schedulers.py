@@ -36,6 +36,7 @@ __all__ = [
     "PerCoreScheduler",
     "QueueView",
     "RandomScheduler",
+    "ReplayScheduler",
     "Scheduler",
     "TimedScheduler",
     "momentum_noise",
@@ -168,6 +169,26 @@ class PerCoreScheduler(Scheduler):
         if cores.shape != (n,):
             return np.arange(n) % self.cores  # input units: the assignment speaks of neurons
         return cores
+
+
+class ReplayScheduler(Scheduler):
+    """Repeats the groups of a recorded run, whoever chose them.
+
+    Parameters
+    ----------
+    tape : Tape
+        Of a run with ``record=True`` on the same samples, in the same order.
+    """
+
+    def __init__(self, tape):
+        self.tape = tape
+
+    def select(self, queue, forward_group):
+        row = queue.sample * self.tape.steps.shape[1] + queue.timestep
+        step = self.tape.step_ptr[row] + queue.step + 1
+        if step == self.tape.step_ptr[row + 1]:
+            return queue.sources  # a last group without targets is followed by no step
+        return self.tape.received_into(step)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""Dense NumPy transcription of the asynchronous semantics, one neuron vector and one loop; slow, obviously right.
+"""Dense NumPy transcription of the asynchronous semantics, one neuron vector and one loop; slow, obviously
+right.
 
-Koopman, Yousefzadeh, Shahsavari, Tang & Sifalakis 2024, arXiv 2408.05098, as implemented in their package, with the
-dropped trailing inhibition and the coupling of the samples of a batch as an option.
+Koopman, Yousefzadeh, Shahsavari, Tang & Sifalakis 2024, arXiv 2408.05098, as implemented in their package,
+with the dropped trailing inhibition and the coupling of the samples of a batch as an option.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class DenseNetwork:
     W : (N, N) array
         Source first.
     decay, theta, sigma : (N,) arrays
-    policy : {'RS', 'MS'}
+    policy : {'RS', 'MS', 'replay'}
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class DenseNetwork:
         refractory_dropout=0.0,
         spike_dropout=0.0,
         prioritised=True,
+        tape=None,
     ):
         self.n_in, self.N = W_in.shape
         self.full = np.vstack([W_in, W])
@@ -50,6 +52,7 @@ class DenseNetwork:
         self.U = np.zeros(self.N)
         self.q = np.zeros(self.n_in + self.N)  # inputs, then neurons; stays across timesteps
         self.t = -1
+        self.tape = tape  # policy 'replay' takes its groups from here
 
     def begin(self, x):
         """Boundary of a timestep: leak, flags, input (n_in,)."""
@@ -104,6 +107,10 @@ class DenseNetwork:
 
     def choose(self):
         queued = np.flatnonzero(self.q)
+        if self.policy == "replay":
+            step = self.tape.step_ptr[self.t] + self.step + 1
+            last = step == self.tape.step_ptr[self.t + 1]
+            return queued if last else self.tape.received_into(step)
         u = self.draw("key")[queued]
         P = np.concatenate([np.zeros(self.n_in), self.P])[queued]
         key = u if self.policy == "RS" else -(P + self.noise * u)

@@ -11,7 +11,7 @@ from brian2 import ms
 from brian2grad.models.asynchronous import AsynchronousNetwork
 from brian2grad.models.connectivity import Connectivity, Projection
 from brian2grad.models.events import StepEvents
-from brian2grad.models.schedulers import LayerSynchronous, MomentumScheduler, RandomScheduler
+from brian2grad.models.schedulers import LayerSynchronous, MomentumScheduler, RandomScheduler, ReplayScheduler
 
 _spec = importlib.util.spec_from_file_location("async_reference", Path(__file__).with_name("async_reference.py"))
 reference = importlib.util.module_from_spec(_spec)
@@ -120,6 +120,23 @@ def test_synchronisation_threshold_and_queued_input(policy):
     for index in range(15):
         assert_equal(index, (policy, 3, True, 0.0), sigma=1)
         assert_equal(index, (policy, 2, True, 0.0), prioritised=False)
+
+
+def test_fast_random_order_is_a_valid_order():
+    """The constant-time draw takes other groups than the keys do; replayed, they give the same spikes
+    everywhere."""
+    for index in range(40):
+        rng = np.random.default_rng(index)
+        net, tau, theta, frames = random_network(rng, recurrent=index % 3 == 0)
+        options = {"tau_m": tau * ms, "V_th": theta, "dt": 1 * ms, "forward_group": 2, "dtype": "float64"}
+        run = AsynchronousNetwork(net, **options).run(step_events(frames), record="tape")
+        arguments = ("replay", 2, True, 0.0, 0)
+        order, counts, steps = transcription(net, tau, theta, frames[0], *arguments, tape=run.tape)
+        spikes = run.spikes
+        found = list(zip(spikes.timestep.tolist(), spikes.step.tolist(), spikes.neuron.tolist(), strict=True))
+        assert found == order
+        again = AsynchronousNetwork(net, scheduler=ReplayScheduler(run.tape), **options)
+        np.testing.assert_array_equal(again.run(step_events(frames), record="tape").tape.membrane, run.tape.membrane)
 
 
 def test_large_momentum_noise_looks_at_the_whole_queue():
