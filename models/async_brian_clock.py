@@ -61,7 +61,7 @@ max_spikes : integer (shared)
 """
 
 # Reads what the tick before has left. A tick in which nothing was queued or received ends the timestep and is no
-# forward step of it.
+# forward step of it. Nothing happens in the last tick, which ends the run.
 CONTROL_CODE = """
 counted = int(starting or busy > 0)
 steps_done += counted
@@ -80,6 +80,8 @@ steps_done = (1 - rearmed)*steps_done
 since_output = (1 - rearmed)*since_output - rearmed
 finished = async_finish(int(frame_index >= n_steps or stopped*per_sample > 0 or runaway > 0))
 frame_index = int(finished <= 0)*frame_index + int(finished > 0)*n_steps
+starting = starting and finished <= 0
+flush = flush or finished > 0
 """  # noqa: E501 - Brian 2 has no continuation lines
 
 SOURCES = """
@@ -191,7 +193,7 @@ class ClockDriven(BrianObjects):
         own_key = re.sub(r"\brand\s*\(\s*\)", "own_number", key)
         number = f"own_number = {self._draw('key', 'step - 1')}\n" if draws_key else ""
         self.offer = group.run_regularly(
-            f"{number}offered = async_offer(i, {own_key}, core, int(queued > 0 and not starting))",
+            f"{number}offered = async_offer(i, {own_key}, core, int(queued > 0 and not starting and not flush))",
             name="offer",
         )
         self.take = group.run_regularly(
@@ -341,7 +343,6 @@ class ClockDriven(BrianObjects):
             )
         emitted = np.array(self.spikes.emitted) > 0
         row = np.searchsorted(np.array(self.steps.t), np.array(self.spikes.t)[emitted])
-        inside = frame_index[row] < self.n_steps  # the tick in which the run ends is not part of it
-        row, neuron = row[inside], np.array(self.spikes.i)[emitted][inside].astype(int) - self.n_inputs
+        neuron = np.array(self.spikes.i)[emitted].astype(int) - self.n_inputs
         taken = np.bincount(frame_index[frame_index < self.n_steps], minlength=self.n_steps)
         parts.append((frame_index[row].astype(int), step[row].astype(int), neuron, taken))
