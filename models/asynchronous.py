@@ -111,8 +111,7 @@ class AsynchronousNetwork:
         self.dtype, self.threads = check_dtype(dtype), threads
         self._engines: dict = {}
 
-    # -- construction
-    # ------------------------------------------------------------------------------------------
+    # -- construction ----------------------------------------------------------------------------------
 
     @property
     def n_inputs(self) -> int:
@@ -144,8 +143,10 @@ class AsynchronousNetwork:
             )
         return self._engines[key]
 
-    # -- running
-    # -----------------------------------------------------------------------------------------------
+    def __getstate__(self):
+        return self.__dict__ | {"_engines": {}}  # compiled libraries stay behind when a network travels
+
+    # -- running ---------------------------------------------------------------------------------------
 
     def run(
         self,
@@ -268,31 +269,18 @@ class AsynchronousNetwork:
 
     def _check_events(self, steps) -> None:
         if steps.n_units != self.n_inputs:
-            raise NetworkError(
-                f"The events have {steps.n_units} units, the network {self.n_inputs} input "
-                "units."
-            )
+            raise NetworkError(f"The events have {steps.n_units} units, the network {self.n_inputs} input units.")
         units = np.asarray(steps.units)
         if len(units) and int(units.max()) >= self.n_inputs:
             first = int(np.flatnonzero(units >= self.n_inputs)[0])
-            raise NetworkError(
-                f"Event {first} is of unit {units[first]}; there are {self.n_inputs} input "
-                "units."
-            )
+            raise NetworkError(f"Event {first} is of unit {units[first]}; there are {self.n_inputs} input units.")
         values = np.asarray(steps.values)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise NetworkError(
-                f"Event {int(np.flatnonzero(~np.isfinite(values))[0])} has a value that is not "
-                "finite."
-            )
+            raise NetworkError(f"Event {int(np.flatnonzero(~np.isfinite(values))[0])} has a value that is not finite.")
         if not self.prioritised and len(values) and not (values > 0).all():
-            raise NetworkError(
-                "Input that queues must have positive values; use prioritised=True for "
-                "others."
-            )
+            raise NetworkError("Input that queues must have positive values; use prioritised=True for others.")
 
-    # -- files
-    # -------------------------------------------------------------------------------------------------
+    # -- files -----------------------------------------------------------------------------------------
 
     def save(self, path) -> None:
         """Write network and weights to one HDF5 file (the scheduler is not part of it), atomically."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import threading
 import weakref
 
 import numpy as np
@@ -76,14 +77,14 @@ class AsynchronousEngine:
         self._uniform_leak = np.ndim(leak_factors(model, 1.0)) == 0
         self._leak = self._tiles(np.float64(1) if self._uniform_leak else np.ones(connectivity.n_neurons))
         self._dt = None
+        self._lock = threading.Lock()
         self._kept: list = [self._leak]
         cores = scheduler.core_of(connectivity)
         network = self._network(code, sigma, cores, scheduler.cores)
         self._handle = ctypes.c_void_p(self._library.engine_create(ctypes.byref(network)))
         self._finalizer = weakref.finalize(self, self._library.engine_free, self._handle)
 
-    # -- what the library reads: every array is kept alive in self._kept
-    # ------------------------------------------
+    # -- what the library reads: every array is kept alive in self._kept -------------------------------
 
     def _tiles(self, values) -> np.ndarray:
         """One value for all neurons as one tile; values per neuron padded to whole tiles."""
@@ -150,8 +151,7 @@ class AsynchronousEngine:
         )
         return block, np.diff(ptr)
 
-    # -- running
-    # -------------------------------------------------------------------------------------------------
+    # -- running ---------------------------------------------------------------------------------------
 
     def run(self, events, dt: float, scheduler, options: dict, detail: str = "nothing", counter: int = 0) -> dict:
         """Run a batch.
@@ -211,7 +211,9 @@ class AsynchronousEngine:
             **{name: address(array) for name, array in arrays.items()},
             **options,
         )
-        status = self._library.engine_run(self._handle, ctypes.byref(run))
+        with self._lock:  # Python's own is released during the call, and a handle has one set of workers
+            status = self._library.engine_run(self._handle, ctypes.byref(run))
+            record = self._record(shape) if detail != "nothing" and not status else {}
         if select is not None and select.error is not None:
             raise select.error
         if status:
@@ -221,7 +223,7 @@ class AsynchronousEngine:
                 "Weaken the "
                 "recurrent weights, raise V_th, keep refractory=True, or set a spike budget as stop rule."
             )
-        return result | (self._record(shape) if detail != "nothing" else {})
+        return result | record
 
     def _record(self, shape) -> dict:
         sizes = np.zeros(4, np.int64)

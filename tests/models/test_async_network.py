@@ -1,5 +1,6 @@
 """Behaviour of asynchronous networks: acceptance vectors, schedulers, stop rules, refusals, files."""
 
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -50,8 +51,7 @@ def example():
     return network, step_events(rng.poisson(0.3, (4, 6, 30)))
 
 
-# -- acceptance vectors
-# ------------------------------------------------------------------------------------------
+# -- acceptance vectors --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,7 @@ def test_last_output_spike_is_the_third_network_spike():
     assert run.latency().ms.tolist() == [1]
 
 
-# -- schedulers
-# --------------------------------------------------------------------------------------------------
+# -- schedulers ----------------------------------------------------------------------------------------
 
 
 class Copy(Scheduler):
@@ -200,8 +199,7 @@ def test_wrong_schedulers_are_refused(make, message):
         make()
 
 
-# -- stop rules
-# --------------------------------------------------------------------------------------------------
+# -- stop rules ----------------------------------------------------------------------------------------
 
 
 def test_stop_rules(example):
@@ -247,8 +245,7 @@ def test_unknown_stop_rules_are_refused(stop, example):
         network.run(events, stop=stop)
 
 
-# -- reproducibility
-# ---------------------------------------------------------------------------------------------
+# -- reproducibility -----------------------------------------------------------------------------------
 
 
 def test_replay_from_the_seed_whatever_threads_and_batch(example):
@@ -298,8 +295,7 @@ def test_save_and_load(tmp_path, example):
             AsynchronousNetwork.load(tmp_path / name)
 
 
-# -- connectivity and refusals
-# -----------------------------------------------------------------------------------
+# -- connectivity and refusals -------------------------------------------------------------------------
 
 
 def test_sparse_rows_do_what_dense_rows_do(example):
@@ -377,3 +373,9 @@ def test_counters(example):
     fanout = np.concatenate([np.count_nonzero(w, axis=1) for w in network.weights] + [np.zeros(5, int)])
     assert run.counters["synaptic_operations"].sum() >= fanout[tape.group].sum()
     assert (run.queue_mean <= run.counters["queue_max"]).all()
+
+
+def test_a_network_travels_between_processes(example):
+    network, events = example
+    expected = network.forward(events)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(network)).forward(events), expected)
