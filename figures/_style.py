@@ -1,0 +1,107 @@
+"""What all figure scripts share: style, panel letters, data and picture files, command line options.
+
+A script has ``simulate(quick)``, which returns arrays, and ``plot(data)``, which returns a figure; `make` runs one
+after the other, with the arrays saved in between, so that a picture can be redrawn without its simulation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import matplotlib
+import matplotlib.style
+import numpy as np
+
+from brian2grad.training.data.storage import write_npz
+from brian2grad.training.runs import git_commit
+
+HERE = Path(__file__).resolve().parent
+OUTPUT = HERE / "output"
+STYLE = HERE / "figures.mplstyle"
+BLUE, RED, GREEN, PURPLE, ORANGE, SKY, GREY = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C",
+)  # fmt: skip
+
+
+def label_panels(axes, letters="ABCDEFGHIJKL", x=-0.16, y=1.04) -> None:
+    """Write a bold letter at the upper left of each axes."""
+    for ax, letter in zip(axes, letters, strict=False):
+        draw = ax.text2D if hasattr(ax, "text2D") else ax.text
+        draw(x, y, letter, transform=ax.transAxes, fontsize=10, fontweight="bold", va="bottom", ha="left")
+
+
+def make(name, simulate, plot, *, quick=False, out=None, replot=False) -> list[Path]:
+    """Simulate, save the arrays, draw, save the pictures.
+
+    Parameters
+    ----------
+    name : str
+        Of the files.
+    simulate : callable
+        ``simulate(quick)`` returns a dict of arrays.
+    plot : callable
+        ``plot(data)`` returns a Figure, or several by name.
+    quick, replot : bool
+        Small simulation; draw from the arrays saved before.
+    out : path, optional
+        Folder; ``figures/output`` by default.
+
+    Returns
+    -------
+    list of Path
+        A PNG and a PDF of each.
+    """
+    out = OUTPUT if out is None else Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    archive = out / f"{name}.npz"
+    if not replot:
+        data = {key: np.asarray(value) for key, value in simulate(quick).items()}
+        write_npz(archive, {**data, "quick": np.array(quick), "git": np.array(git_commit())})
+    elif not archive.is_file():
+        raise SystemExit(f"{archive} does not exist: run without --replot first.")
+    with np.load(archive) as file:
+        data = dict(file)
+    with matplotlib.style.context(STYLE):
+        drawn = plot(data)
+        figures = drawn if isinstance(drawn, dict) else {name: drawn}
+        return [path for title, figure in figures.items() for path in save(figure, title, out)]
+
+
+def save(figure, name, out) -> list[Path]:
+    """Write PNG and PDF; a picture that is already there is replaced when the new one is complete."""
+    paths = []
+    for kind in ("png", "pdf"):
+        path = Path(out) / f"{name}.{kind}"
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            # Without a date the same data give the same file.
+            figure.savefig(temporary, format=kind, metadata={"CreationDate": None} if kind == "pdf" else None)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        paths.append(path)
+    return paths
+
+
+def options(description, *more) -> argparse.Namespace:
+    """Read --quick, --out, --replot and `more` options, each (name, keyword arguments of add_argument)."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="smaller simulation, same picture")
+    parser.add_argument("--out", type=Path, default=None, help="folder to write to (figures/output)")
+    parser.add_argument("--replot", action="store_true", help="draw from the arrays saved before")
+    for name, arguments in more:
+        parser.add_argument(name, **arguments)
+    return parser.parse_args()
+
+
+def run_script(main, *more) -> None:
+    """Run a script's `main` with the command line's options and say what was written."""
+    chosen = vars(options(main.__globals__["__doc__"], *more))
+    began = time.perf_counter()
+    paths = main(**chosen)
+    for path in paths:
+        print(path)
+    print(f"{time.perf_counter() - began:.0f} s")
