@@ -170,12 +170,13 @@ class ClockDriven(BrianObjects):
         draws_key, self.needs_arrival = "rand" in key, re.search(r"\barrival\b", key) is not None
         equations = without_dynamics(model) + Equations(SOURCES)
         equations += Equations("\n".join(f"{name} : 1 (shared)" for name in numbers))
-        join = "arrival = int(fresh > 0)*async_arrival(fresh) + int(fresh <= 0)*arrival\n" if self.needs_arrival else ""
+        join = "number = async_arrival(fresh)\narrival = int(fresh > 0)*int(number) + int(fresh <= 0)*arrival\n"
+        join = join if self.needs_arrival else ""
         tests = [model.threshold, "I != 0"] + ["received > sigma"] * synchronised
         spiked = (
             f"P = {state_of(model)}\n{model.reset}\n"
-            f"resting = once > 0 and {self._draw('refractory dropout')} >= refractory_dropout\n"
-            f"emitted = int({self._draw('spike dropout')} >= spike_dropout)\n"
+            f"u_rest = {self._draw('refractory dropout')}\nresting = once > 0 and u_rest >= refractory_dropout\n"
+            f"u_emit = {self._draw('spike dropout')}\nemitted = int(u_emit >= spike_dropout)\n"
             f"fresh = int(emitted > 0 and queued == 0)\n{join}queued += emitted"
         )
         group = NeuronGroup(
@@ -197,7 +198,7 @@ class ClockDriven(BrianObjects):
             name="offer",
         )
         self.take = group.run_regularly(
-            "I = 0\ntaken = int(async_taken(i, forward_group, ties))\ncopies = queued*taken\nqueued -= queued*taken",
+            "I = 0\ntaken = async_taken(i, forward_group, ties)\ncopies = queued*taken\nqueued -= int(copies)",
             name="take",
         )
         group.run_on_event("begin", self._begin(model, join))
@@ -211,7 +212,7 @@ class ClockDriven(BrianObjects):
         state = state_of(model)
         leak = update_map(model, sympy.Symbol("length", real=True)).next[state]
         value = "frame(frame_index*tick, i)"
-        drawn = f"x = {value}*int({self._draw('input dropout', '0')} >= input_dropout)"
+        drawn = f"u_input = {self._draw('input dropout', '0')}\nx = {value}*int(u_input >= input_dropout)"
         taken = "copies = x" if self.prioritised else f"fresh = int(x > 0 and queued == 0)\n{join}queued += int(x)"
         return f"{state} = {sympy_to_str(leak)}\n{model.boundary}\nqueued *= int(not flush)\n{drawn}\n{taken}"
 
@@ -222,6 +223,7 @@ class ClockDriven(BrianObjects):
 
     def _deliver(self, net, names, synchronised) -> Synapses:
         source, target, _ = synapse_table(net)
+        self.check_places(source, target)
         jump = "I_post += copies_pre*w" + "\nreceived_post += int(copies_pre)*int(w != 0)" * synchronised
         synapses = Synapses(
             self.sources, self.sources, "w : 1", on_pre=jump, on_event="deliver", clock=self.clock, name="weights"
@@ -310,7 +312,8 @@ class ClockDriven(BrianObjects):
         }
         values = {("sources", name): value for name, value in sources.items()}
         values |= {("control", name): value for name, value in control.items()}
-        values["synapses", "w"] = synapse_table(net)[2]
+        source, target, values["synapses", "w"] = synapse_table(net)
+        self.check_places(source, target)
         full = np.zeros((self.n_steps, n_sources))
         full[:, : self.n_inputs] = 0 if frame is None else frame
         whole = not self.prioritised or np.any(network.sigma)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 
@@ -10,7 +11,9 @@ from brian2 import Equations, Quantity, TimedArray, ms
 from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER, SingleEquation
 from scipy import sparse
 
+from .brian_functions import HEADER
 from .devices import StandaloneProject, exact_arithmetic
+from .errors import NetworkError
 
 TICK = 1 * ms  # of a clock that counts forward steps or events; its time has no meaning
 LONGEST_RUN = 2**36  # ticks; a run ends itself
@@ -25,6 +28,8 @@ class BrianObjects:
     state : Choice or Travel
         Memory of the user functions in runtime mode; a C++ program starts with an empty one.
     """
+
+    places = None
 
     def assign(self, values: dict) -> None:
         """Set values: (object, variable) to value, or the name of a timed array to its values."""
@@ -42,6 +47,14 @@ class BrianObjects:
             view = getattr(self, key) if isinstance(key, str) else getattr(getattr(self, key[0]), key[1])
             table[view] = value if isinstance(view, TimedArray) else Quantity(value, dim=view.dim)
         return table
+
+    def check_places(self, source, target) -> None:
+        """Refuse a network with other synapses than the first one: a compiled program would keep its weights."""
+        places = np.stack([source, target])
+        if self.places is None:
+            self.places = places
+        elif not np.array_equal(self.places, places):
+            raise NetworkError("This network joins other neurons than the one the Brian 2 objects were made for.")
 
     def run(self) -> None:
         """Run one sample (in C++ standalone: write down that one is to be run)."""
@@ -84,12 +97,19 @@ def execute(build, samples, device: str, identity: str, progress=None) -> tuple[
                 progress(len(parts))
 
     if device == "cpp_standalone":
-        with StandaloneProject(identity) as project:
+        # A kept project must not outlive the functions it was compiled with.
+        with StandaloneProject(identity + HEADER.read_text()) as project:
             built = build()
-            built.assign(built.values(samples[0][0], **samples[0][1]))
+            first = built.values(samples[0][0], **samples[0][1])
+            built.assign(first)
             built.run()
             project.build()
-            run_all(built, lambda values: project.run(built.arguments(values)))
+
+            def run_changed(values):  # every array that is passed is written to a file: a thousand times the weights
+                changed = {key: v for key, v in values.items() if not np.array_equal(v, first[key])}
+                project.run(built.arguments(changed))
+
+            run_all(built, run_changed)
             return parts, seconds, project.compilations
     with exact_arithmetic():
         built = build()
@@ -104,6 +124,7 @@ def execute(build, samples, device: str, identity: str, progress=None) -> tuple[
     return parts, seconds, 0
 
 
+@functools.lru_cache(maxsize=2)
 def synapse_table(net) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All stored weights, by source and target: sources, target neurons, weights; zeros of dense ones included.
 

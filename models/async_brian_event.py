@@ -67,7 +67,8 @@ from_input = int(due <= arriving and due < never and stopped == 0)
 now = from_input*due + (1 - from_input)*((1 - stopped)*arriving + stopped*never)
 unit = int(from_input*(input_unit(event*tick) + 1)) - 1
 event += from_input
-arrived += async_arrive((1 - from_input)*now - from_input)
+received = async_arrive((1 - from_input)*now - from_input)
+arrived += received
 finished = async_finish(int(now >= never))
 """
 
@@ -128,7 +129,8 @@ class EventDriven(BrianObjects):
         self.neurons, arrive = self._neurons(model)
         for group, name in ((self.inputs, "now"), (self.inputs, "unit"), (self.neurons, "now")):
             setattr(group, name, linked_var(self.control, name))
-        table = delayed_synapses(net, scheduler)
+        self._latest = (None, None, None)
+        table = self._table(net, scheduler)
         inner = table["source"] >= net.n_inputs
         self.input_synapses = self._send(self.inputs, "departure_pre, 0*second", table, ~inner, 0, "input_weights")
         self.synapses = self._send(self.neurons, "departure_pre, axonal_pre", table, inner, net.n_inputs, "weights")
@@ -185,6 +187,13 @@ class EventDriven(BrianObjects):
         synapses.connect(i=table["source"][chosen] - first, j=table["target"][chosen])
         return synapses
 
+    def _table(self, net, scheduler) -> dict:
+        """Synapses of the latest network, sorted once for all of its samples."""
+        if self._latest[0] is not net or self._latest[1] is not scheduler:
+            self._latest = (net, scheduler, delayed_synapses(net, scheduler))
+            self.check_places(self._latest[2]["source"], self._latest[2]["target"])
+        return self._latest[2]
+
     def values(self, network, *, scheduler, times, units, stop="drained") -> dict:
         """Values of one sample.
 
@@ -223,7 +232,7 @@ class EventDriven(BrianObjects):
         }
         values = {("neurons", name): value for name, value in neurons.items()}
         values |= {("control", name): value for name, value in control.items()}
-        table = delayed_synapses(network.connectivity, scheduler)
+        table = self._table(network.connectivity, scheduler)
         inner = table["source"] >= self.n_inputs
         for name, chosen in (("input_synapses", ~inner), ("synapses", inner)):
             if chosen.any():

@@ -211,6 +211,18 @@ def test_stop_rules(stop):
     np.testing.assert_array_equal(brian.forward_steps, native.counters["forward_steps"])
 
 
+@pytest.mark.parametrize(
+    ("V_th", "tau_m", "totals"),
+    [(1.0, 1 * ms, [7, 7, 7, 7]), (3.5, 1e6 * ms, [0, 3, 0, 7]), (2.0, 1e-8 * ms, [0, 0, 0, 0])],
+)
+def test_acceptance_vectors(V_th, tau_m, totals):
+    """Per sample: the third hidden spike reaches outputs that rest already; thresholds are strict."""
+    net = Connectivity((2, 3, 4), [Projection(0, 1, np.ones((2, 3))), Projection(1, 2, np.ones((3, 4)))])
+    network = AsynchronousNetwork(net, V_th=V_th, tau_m=tau_m, dt=1 * ms, forward_group=2)
+    run = run_async_brian2(network, step_events(np.ones((2, 4, 2))))
+    np.testing.assert_array_equal(run.counts.sum(axis=2), [totals, totals])
+
+
 def test_brian_draws_its_own_numbers():
     """With all spikes in the group the order is none of the keys' business; with one, another order is chosen."""
     network, events = example(scheduler=RandomScheduler())
@@ -225,6 +237,12 @@ def test_runaway_excitation_is_refused():
     network = AsynchronousNetwork(loop, scheduler=FifoScheduler(), refractory=False, dt=1 * ms, max_spikes=30)
     with pytest.raises(NetworkError, match="Runaway excitation: sample 0 passed 30 spikes in timestep 1"):
         run_async_brian2(network, step_events(np.array([[[0.0], [2.0]]])))
+
+
+def test_one_program_runs_one_set_of_synapses():
+    networks = [AsynchronousNetwork([6, n, 6 - n], dt=1 * ms, scheduler=FifoScheduler()) for n in (2, 3)]
+    with pytest.raises(NetworkError, match="joins other neurons"):
+        run_samples([(network, {"frame": np.ones((1, 6))}) for network in networks], 1)
 
 
 class OldestFirst(Scheduler):
