@@ -203,7 +203,7 @@ class SpikingGammaNetwork(StoredNetwork):
         """Compiled engine for the present `dt` (compiled on first use, then cached)."""
         key = (float(self.dt), dtype or self.dtype, tuple(self.theta))
         if key not in self._engines:
-            self._engines[key] = GammaEngine(self.models(), key[0], key[1], self.threads)
+            self._engines[key] = GammaEngine(self.models(), *key[:2], self.threads, self.sizes[1:])
         engine = self._engines[key]
         if self.train_tau:
             update = memory_update(self.K, self.memory, self.buckets == "synapse")

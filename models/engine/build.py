@@ -104,9 +104,7 @@ def compile_library(source: str, dtype: str = "float64", headers: tuple[str, ...
             if done.returncode:
                 kept = folder / f"{digest}.failed.cpp"
                 kept.write_text(source)
-                raise EngineError(
-                    f"{compiler()} refused the generated code (kept as {kept}):\n{done.stderr[:2000]}"
-                )
+                raise EngineError(f"{compiler()} refused the generated code (kept as {kept}):\n{done.stderr[:2000]}")
             os.replace(output, library)  # atomic: another process may be compiling the same content
     return ctypes.CDLL(str(library))
 

@@ -142,8 +142,6 @@ static V* count_rows(const Kind& kind, const Batch& b, size_t rows, Workspace& w
 // Spikes that the event stands for.
 static int32_t count_of(const Events& events, size_t e) { return events.counts.empty() ? 1 : events.counts[e]; }
 
-static int log2_of(int nv) { return nv == 1 ? 0 : nv == 2 ? 1 : 2; }
-
 // Error of layer l to dL/dsignal of the layer below, `steps` rows.
 static const V* send_down(const Layer* layers, const std::vector<Packed>& packed, int l, int steps, const V* error,
                           Workspace& ws) {
@@ -188,7 +186,7 @@ static void run_sample(const Layer* layers, const std::vector<Packed>& packed, c
                          shard ? ws.trace[l].data() : nullptr, at_least(ws.spiking, (size_t)SPAN * p.blocks),
                          at_least(ws.jump, rows), count_rows(kind_table[layers[l].kind], b, rows, ws), last || b.signals ? at_least(ws.signal, rows) : nullptr,
                          !last && b.estimates ? at_least(ws.estimate, rows) : nullptr};
-            kind_table[layers[l].kind].forward[log2_of(p.nv)](layers[l], p, span);
+            kind_table[layers[l].kind].forward(layers[l], p, span);
             if (!last) {
                 emit(p, layers[l].n, steps, span.spiking, span.jump, span.count, ws.events[l + 1]);
                 if (b.signals) copy_rows(b.signals[l] + first, span.signal, steps, p.ld, layers[l].n);
@@ -225,7 +223,7 @@ static void run_sample(const Layer* layers, const std::vector<Packed>& packed, c
             const ReverseSpan span = {view(ws.events[l]), t0, t1, T, ws.trace[l].data(), ws.buckets[l].data(), d, error,
                                       &shard->weights[(size_t)l * max_weights], shard->parameters[l],
                                       layers[l].grad_A ? shard->A[l].data() : nullptr};
-            kind.backward[log2_of(p.nv)](layers[l], p, span);
+            kind.backward(layers[l], p, span);
             if (!l) break;
             d = send_down(layers, packed, l, steps, error, ws);
         }
@@ -276,7 +274,7 @@ static void pack_layers(const Layer* layers, const Batch& b, std::vector<Packed>
         const Layer& L = layers[l];
         const Kind& kind = kind_table[L.kind];
         Packed& p = packed[l];
-        p.shape(L.n, kind.max_nv);
+        p.shape(L.n, kind.nv);
         p.weights.resize(kind.weights);
         p.panels.resize(kind.weights);
         for (int w = 0; w < kind.weights; w++) {

@@ -61,7 +61,7 @@ static void stream_forward(const Layer* layers, const std::vector<Packed>& packe
                                keep ? m.trace[l].data() : nullptr, at_least(ws.spiking, (size_t)SPAN * p.blocks),
                                at_least(ws.jump, rows), count_rows(kind_table[layers[l].kind], b, rows, ws),
                                last ? at_least(ws.signal, rows) : nullptr, nullptr};
-            kind_table[layers[l].kind].forward[log2_of(p.nv)](layers[l], p, span);
+            kind_table[layers[l].kind].forward(layers[l], p, span);
             if (!last) {
                 const size_t before = m.events[l + 1].units.size();
                 emit(p, layers[l].n, steps, span.spiking, span.jump, span.count, m.events[l + 1]);
@@ -96,7 +96,7 @@ static void stream_backward(const Layer* layers, const std::vector<Packed>& pack
                                       shard ? &shard->weights[(size_t)l * max_weights] : nowhere.data(),
                                       shard ? shard->parameters[l] : unused.data(),
                                       shard && layers[l].grad_A ? shard->A[l].data() : nullptr};
-            kind.backward[log2_of(p.nv)](layers[l], p, span);
+            kind.backward(layers[l], p, span);
             if (!l) break;
             d = send_down(layers, packed, l, steps, error, ws);
         }

@@ -84,15 +84,9 @@ struct Packed {
     std::vector<std::vector<V>> panels;     // transposed weights for `multiply`, where errors are sent down
     std::vector<V> parameters;              // [block][parameter][nv]
 
-    void shape(int n, int max_nv) {
-        const int vectors = (n + LANES - 1) / LANES;
-        // A block of four costs about twice a block of one: the chain of row additions bounds both.
-        double best = 1e300;
-        for (int candidate = 1; candidate <= max_nv; candidate *= 2) {
-            const int count = (vectors + candidate - 1) / candidate;
-            const double cost = count * (1 + candidate / 3.0);
-            if (cost < best) { best = cost; nv = candidate; blocks = count; }
-        }
+    void shape(int n, int vectors_per_block) {
+        nv = vectors_per_block;
+        blocks = (n + nv * LANES - 1) / (nv * LANES);
         ld = (blocks * nv + 1) / 2 * 2;
     }
     size_t vectors() const { return (size_t)blocks * nv; }
