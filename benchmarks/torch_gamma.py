@@ -20,6 +20,7 @@ import argparse
 import numpy as np
 import torch
 from brian2 import ms
+from random_events import random_events
 
 from brian2grad.models.events import StepEvents
 from brian2grad.models.spiking_gamma import SpikingGammaNetwork
@@ -175,16 +176,6 @@ class SigmaDelta(torch.autograd.Function):
         decoded = error.clone()
         decoded[:-1] -= ctx.alpha * error[1:]
         return decoded, None, None
-
-
-def random_events(n_samples, n_steps, n_units, density, dt=1e-3, seed=0) -> StepEvents:
-    """Independent events with the given chance per unit and step."""
-    rng = np.random.default_rng(seed)
-    counts = rng.binomial(n_units, density, size=n_samples * n_steps)
-    units = [np.sort(rng.choice(n_units, size=c, replace=False)) for c in counts]
-    ptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    units = np.concatenate(units).astype(np.uint16)
-    return StepEvents(ptr, units, np.ones(len(units), np.uint8), n_units, n_steps, n_samples, dt)
 
 
 def check(sizes=(60, 40, 30, 5), n_samples=6, n_steps=120, density=0.05, seed=0, report=print) -> None:
