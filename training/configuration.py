@@ -7,10 +7,10 @@ import tomllib
 from dataclasses import fields
 from pathlib import Path
 
-from brian2 import Quantity, ms, second
+from brian2 import Hz, Quantity, ms, second
 
 from ..models import SpikingGammaNetwork
-from .data import load, load_splits
+from .data import Cochlea, load, load_splits
 from .errors import TrainingError
 from .loop import TrainingOptions
 from .tasks import Task, make_task, seconds
@@ -86,6 +86,19 @@ def training_options(config: dict) -> TrainingOptions:
     return TrainingOptions(**values)
 
 
+def encoder(config: dict) -> Cochlea:
+    """Cochlear encoder of a configuration: the table ``[data.cochlea]``, times in ms and frequencies in Hz."""
+    units = {"_ms": ms, "_hz": Hz}
+    options = {}
+    for key, value in config["data"].get("cochlea", {}).items():
+        stem, ending = key[:-3], key[-3:]
+        options[stem if ending in units else key] = value * units[ending] if ending in units else value
+    try:
+        return Cochlea(**options)
+    except TypeError as error:
+        raise TrainingError(f"[data.cochlea] holds an unknown entry: {error}.") from None
+
+
 def load_tasks(config: dict, data_root=None, limit=None) -> tuple[Task, Task | None]:
     """Training and validation task of a configuration.
 
@@ -95,12 +108,15 @@ def load_tasks(config: dict, data_root=None, limit=None) -> tuple[Task, Task | N
     data = config["data"]
     name, dt, duration = data["name"], data["dt_ms"] * ms, data.get("duration_ms")
     duration = None if duration is None else duration * ms
+    cochlea, copies = encoder(config), data.get("copies", 0)
     if data.get("validation"):
-        archives = load(name, data_root), load(data["validation"], data_root, "validation")
+        held_out = load(data["validation"], data_root, "validation", cochlea=cochlea)
+        archives = load(name, data_root, cochlea=cochlea, copies=copies), held_out
     elif Path(name).exists():
-        archives = load(name, data_root), None
+        archives = load(name, data_root, cochlea=cochlea, copies=copies), None
     else:
-        archives = load_splits(name, data_root, held_out_speaker=data.get("held_out_speaker"))
+        speaker = data.get("held_out_speaker")
+        archives = load_splits(name, data_root, held_out_speaker=speaker, cochlea=cochlea, copies=copies)
     train = make_task(archives[0], dt, duration, limit)
     if archives[1] is None:
         return train, None
@@ -110,12 +126,17 @@ def load_tasks(config: dict, data_root=None, limit=None) -> tuple[Task, Task | N
 def evaluation_task(config: dict, name: str, dt: Quantity, data_root=None, limit=None) -> Task:
     """Validation part of a data set, or one archive whole, on the duration the run was trained with."""
     data = config["data"]
-    archive = load(name, data_root, "validation", held_out_speaker=data.get("held_out_speaker"))
+    speaker = data.get("held_out_speaker")
+    archive = load(name, data_root, "validation", held_out_speaker=speaker, cochlea=encoder(config))
     return make_task(archive, dt, seconds(data["duration_ms"] * 1e-3), limit)
 
 
 def build_network(config: dict, task: Task, seed: int, threads: int | None = None) -> SpikingGammaNetwork:
     """New network of a configuration, with as many inputs and outputs as the task needs."""
+    if config.get("run", {}).get("model") == "async":
+        from .async_configuration import build_async
+
+        return build_async(config, task, seed, threads)
     options = dict(config.get("network", {}))
     hidden = options.pop("hidden")
     n_classes = options.pop("n_classes", task.n_classes)

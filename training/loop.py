@@ -14,6 +14,8 @@ from .optimisers import make_optimiser, schedule_factor
 from .runs import Run
 from .tasks import Task, augment
 
+AUGMENTATION = ("shift", "drop", "channel_shift", "channel_mask", "fibres", "time_stretch", "time_shift", "level")
+
 
 @dataclass(frozen=True)
 class TrainingOptions:
@@ -33,8 +35,10 @@ class TrainingOptions:
         Gradient rule of the network.
     activity : float
         Weight of the penalty on the mean hidden signal: fewer spikes.
-    shift, drop : int, float
+    shift, drop, channel_shift, channel_mask, fibres, time_stretch, time_shift, level
         Augmentation, see `augment`.
+    weight_decay : float
+        Decay of the synaptic weights per update, in units of the learning rate.
     seed : int
         Of the order of the samples and the augmentation.
     """
@@ -50,6 +54,13 @@ class TrainingOptions:
     activity: float = 0.0
     shift: int = 0
     drop: float = 0.0
+    channel_shift: int = 0
+    channel_mask: int = 0
+    fibres: int = 1
+    time_stretch: float = 0.0
+    time_shift: int = 0
+    level: float = 0.0
+    weight_decay: float = 0.0
     seed: int = 0
 
     def __post_init__(self):
@@ -60,7 +71,16 @@ class TrainingOptions:
             raise TrainingError(f"loss '{self.loss}' is unknown; use 'cross_entropy' or 'squared_error'.")
         if not 0 <= self.drop < 1 or self.shift < 0 or self.activity < 0:
             raise TrainingError("drop must lie in [0, 1), shift and activity must not be negative.")
+        for name in ("channel_shift", "channel_mask", "time_stretch", "time_shift", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise TrainingError(f"{name} = {getattr(self, name)} must not be negative.")
+        if not 0 <= self.level < 1 or self.fibres < 1:
+            raise TrainingError("level must lie in [0, 1), and fibres be at least 1.")
         schedule_factor(self.schedule, 0, 1)  # refuses an unknown name
+
+    def augmentation(self) -> dict:
+        """Arguments of `augment`."""
+        return {name: getattr(self, name) for name in AUGMENTATION}
 
     def asdict(self) -> dict:
         """Plain dictionary, for configuration files."""
@@ -96,7 +116,7 @@ def train(
 
     Parameters
     ----------
-    network : SpikingGammaNetwork
+    network : SpikingGammaNetwork or TrainableAsynchronous
     task, validation : Task
     options : TrainingOptions
     run : Run, optional
@@ -148,29 +168,39 @@ def _epoch(network, optimiser, task, options: TrainingOptions, rng, epoch, on_ba
     total = options.epochs * len(batches)
     loss = correct = answers = spikes = seen = 0.0
     rate = 0.0
-    n_hidden = sum(network.sizes[1:-1])
+    n_counted = getattr(network, "n_spiking", sum(network.sizes[1:-1]))
     for index, chosen in enumerate(batches):
-        events = augment(task.events.take(chosen), rng, options.shift, options.drop)
+        if hasattr(network, "begin_batch"):  # what is drawn per batch depends on the iteration, so that runs resume
+            network.begin_batch(optimiser.steps, optimiser.steps / total)
+        events = augment(task.events.take(chosen), rng, **options.augmentation())
         labels = task.labels[chosen]
         result = network.gradient(
             events, rule=options.rule, activity=options.activity, **_target(network, labels, events, options.loss)
         )
         _refuse_non_finite(result, f"epoch {epoch}, batch {index + 1}", options.learning_rate)
         rate = schedule_factor(options.schedule, optimiser.steps, total, options.warmup)
+        _decay(network.parameters, options.learning_rate * rate * options.weight_decay)
         optimiser.step(network.parameters, result.gradients, rate)
         network.constrain()
         hits, asked = network.hits(result.run.readout, labels)
         loss, correct, answers = loss + result.loss * len(chosen), correct + hits, answers + asked
         spikes, seen = spikes + float(result.run.spikes.sum()), seen + len(chosen)
         if on_batch:
-            per_neuron = spikes / seen / max(1, n_hidden)
+            per_neuron = spikes / seen / max(1, n_counted)
             on_batch(BatchProgress(epoch, index + 1, len(batches), loss / seen, correct / max(1, answers), per_neuron))
     return {
         "loss": loss / seen,
         "train_accuracy": correct / max(1, answers),
-        "spikes_per_neuron": spikes / seen / max(1, n_hidden),
+        "spikes_per_neuron": spikes / seen / max(1, n_counted),
         "learning_rate": options.learning_rate * rate,
     }
+
+
+def _decay(parameters: dict, amount: float) -> None:
+    if amount:
+        for name, value in parameters.items():
+            if name.endswith(".w"):
+                value *= value.dtype.type(1 - amount)
 
 
 def _refuse_non_finite(result, where: str, learning_rate: float) -> None:

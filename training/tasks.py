@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from brian2 import Quantity, second
+from scipy.sparse import csr_matrix
 
 from ..models.events import StepEvents, bin_events
 from .data import EventArchive, shift_units
@@ -95,7 +96,19 @@ def sensor_of(n_units: int) -> tuple[int, int]:
     return side, side
 
 
-def augment(events: StepEvents, rng: np.random.Generator, shift: int = 0, drop: float = 0.0) -> StepEvents:
+def augment(
+    events: StepEvents,
+    rng: np.random.Generator,
+    shift: int = 0,
+    drop: float = 0.0,
+    *,
+    channel_shift: int = 0,
+    channel_mask: int = 0,
+    fibres: int = 1,
+    time_stretch: float = 0.0,
+    time_shift: int = 0,
+    level: float = 0.0,
+) -> StepEvents:
     """Change a batch without changing its labels.
 
     Parameters
@@ -106,17 +119,81 @@ def augment(events: StepEvents, rng: np.random.Generator, shift: int = 0, drop: 
         Every sample is moved by up to this many pixels in x and y.
     drop : float
         Probability with which an event is left out; the others are scaled up so that the mean stays.
+    channel_shift : int
+        Every sample is moved by up to this many channels along the frequency axis (voices of other sizes).
+    channel_mask : int
+        Up to this many neighbouring channels of every sample are silenced.
+    fibres : int
+        Units per channel, for the two above: unit = channel*fibres + fibre.
+    time_stretch : float
+        Every sample is played slower or faster by up to this fraction; events pushed beyond its end are left out.
+    time_shift : int
+        Every sample begins up to this many steps earlier or later.
+    level : float
+        Every sample's events are left out or repeated with a mean factor within 1 - level ... 1 + level.
     """
     if shift:
         width, height = sensor_of(events.n_units)
-        sample = np.repeat(np.arange(events.n_samples), np.diff(events.ptr[:: events.n_steps]))
+        sample = _sample_of(events)
         dx, dy = rng.integers(-shift, shift + 1, (2, events.n_samples))
         units, kept = shift_units(events.units, events.n_units, width, height, dx[sample], dy[sample])
         events = _keep(events, kept, units, events.values[kept])
+    if channel_shift or channel_mask:
+        events = _change_channels(events, rng, channel_shift, channel_mask, fibres)
+    if time_stretch or time_shift:
+        events = _change_times(events, rng, time_stretch, time_shift)
+    if level:
+        factor = rng.uniform(1 - level, 1 + level, events.n_samples).astype(np.float32)[_sample_of(events)]
+        # Whole events: the network's input stays a spike count.
+        values = np.floor(events.values * factor + rng.random(len(factor), dtype=np.float32)).astype(np.float32)
+        kept = values > 0
+        events = _keep(events, kept, events.units[kept], values[kept])
     if drop:
         kept = rng.random(len(events.units), dtype=np.float32) >= drop
         events = _keep(events, kept, events.units[kept], events.values[kept] * np.float32(1 / (1 - drop)))
     return events
+
+
+def _sample_of(events: StepEvents) -> np.ndarray:
+    return np.repeat(np.arange(events.n_samples), np.diff(events.ptr[:: events.n_steps]))
+
+
+def _change_channels(events: StepEvents, rng, shift: int, mask: int, fibres: int) -> StepEvents:
+    if events.n_units % fibres:
+        raise TrainingError(f"fibres = {fibres} does not divide the {events.n_units} units into whole channels.")
+    sample, n_channels = _sample_of(events), events.n_units // fibres
+    moved = events.units.astype(np.int64) + fibres * rng.integers(-shift, shift + 1, events.n_samples)[sample]
+    kept = (moved >= 0) & (moved < events.n_units)
+    if mask:
+        width = rng.integers(0, mask + 1, events.n_samples)
+        first = (rng.random(events.n_samples) * (n_channels - np.minimum(width, n_channels) + 1)).astype(int)
+        channel = moved // fibres
+        kept &= (channel < first[sample]) | (channel >= (first + width)[sample])
+    return _keep(events, kept, moved[kept].astype(events.units.dtype), events.values[kept])
+
+
+def _change_times(events: StepEvents, rng, stretch: float, shift: int) -> StepEvents:
+    sample, T = _sample_of(events), events.n_steps
+    row = np.repeat(np.arange(events.n_samples * T), np.diff(events.ptr))
+    factor = np.exp(np.log1p(stretch) * rng.uniform(-1, 1, events.n_samples))
+    offset = rng.integers(-shift, shift + 1, events.n_samples)
+    # Events lie anywhere within their step; without the random part a stretch would leave gaps between steps.
+    step = np.floor((row - sample * T + rng.random(len(row))) * factor[sample]).astype(np.int64) + offset[sample]
+    kept = (step >= 0) & (step < T)
+    counts = csr_matrix(
+        (events.values[kept].astype(np.float32), ((sample * T + step)[kept], events.units[kept])),
+        shape=(events.n_samples * T, events.n_units),
+    )
+    counts.sum_duplicates()
+    return StepEvents(
+        counts.indptr.astype(np.int64),
+        counts.indices.astype(events.units.dtype),
+        counts.data,
+        events.n_units,
+        T,
+        events.n_samples,
+        events.dt,
+    )
 
 
 def _keep(events: StepEvents, kept, units, values) -> StepEvents:

@@ -4,7 +4,7 @@ import numpy as np
 
 from .errors import DataError
 
-__all__ = ["shift_units"]
+__all__ = ["shift_units", "vary_envelopes"]
 
 
 def shift_units(units, n_units, width, height, dx, dy):
@@ -34,9 +34,7 @@ def shift_units(units, n_units, width, height, dx, dy):
         If `n_units` doesn't belong to such a camera.
     """
     if n_units % (width * height):
-        raise DataError(
-            f"{n_units} units are no multiple of {width} x {height} pixels; give the camera's size"
-        )
+        raise DataError(f"{n_units} units are no multiple of {width} x {height} pixels; give the camera's size")
     units = np.asarray(units)
     # Padded frames would be simpler for images; events are few, so their coordinates are moved instead.
     pixel = units.astype(np.int32) % (width * height)
@@ -45,3 +43,39 @@ def shift_units(units, n_units, width, height, dx, dy):
     kept = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     moved = units.astype(np.int32) + (np.asarray(dy) * width + np.asarray(dx))
     return moved[kept].astype(units.dtype), kept
+
+
+def vary_envelopes(envelopes, rng, shift=0.0625, tilt=1.0, noise=(1e-4, 0.05), grain=1):
+    """Change the envelopes of a recording as another throat, microphone and room would.
+
+    Parameters
+    ----------
+    envelopes : (n_steps, n_channels) array
+        Linear (not compressed), at most 1.
+    rng : Generator
+    shift : float
+        Everything is moved along the channels by up to this part of their number.
+    tilt : float
+        Standard deviation, in nepers, of a smooth random gain over the channels: slope, bow and wave.
+    noise : tuple of float
+        Range of the level of the noise added, drawn evenly on a logarithmic scale.
+    grain : int
+        Steps for which the noise keeps its value, as slow as the envelopes are.
+
+    Returns
+    -------
+    (n_steps, n_channels) array
+        At most 1 again.
+    """
+    n_channels = envelopes.shape[1]
+    position = np.clip(np.arange(n_channels) - rng.uniform(-shift, shift) * n_channels, 0, n_channels - 1)
+    below = position.astype(int)
+    above, part = np.minimum(below + 1, n_channels - 1), position - below
+    varied = envelopes[:, below] * (1 - part) + envelopes[:, above] * part
+    place = np.linspace(-1, 1, n_channels)
+    slope, bow, wave = rng.normal(0, tilt, 3) * (0.7, 0.5, 0.5)
+    varied = varied * np.exp(slope * place + bow * place**2 + wave * np.cos(1.5 * np.pi * place))
+    level = np.exp(rng.uniform(*np.log(noise)) + rng.normal() * place)
+    grains = rng.uniform(0.5, 1.5, (-(-len(varied) // grain), n_channels))
+    varied += level * np.repeat(grains, grain, axis=0)[: len(varied)]
+    return varied / varied.max()

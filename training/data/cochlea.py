@@ -8,6 +8,7 @@ from brian2 import Hz, Quantity, have_same_dimensions, ms, second
 from scipy.signal import butter, gammatone, lfilter
 
 from .archive import EventArchive
+from .augment import vary_envelopes
 from .errors import DataError
 from .events import flatten_events
 from .hair_cells import hair_cell_spikes, sigma_delta_spikes
@@ -58,6 +59,15 @@ class Cochlea:
     thresholds : tuple of float
         One fibre for each channel and threshold, relative to the largest envelope: (0.3, 0.6) if left out.
         The sigma-delta code has one, its theta: (0.1,).
+    adaptation : float
+        0: the envelopes are compressed as they are. Above, up to 1: each channel is first divided by its own running
+        mean to this power, which takes away much of microphone, room and noise (per-channel energy normalisation).
+    tau_adaptation : Quantity, second
+        Of that running mean; it begins with the mean over the recording.
+    floor : float
+        Added to the running mean, relative to the largest envelope: what lies far below stays silent.
+    trim : float
+        Leave out beginning and end of a recording while all envelopes are below this part of the largest one.
     version : int
         Of the procedure; a result quoted with version and parameters can be made again.
 
@@ -76,7 +86,8 @@ class Cochlea:
     References
     ----------
     Slaney (1993), "An efficient implementation of the Patterson-Holdsworth auditory filter bank", Apple
-    technical report 35; Glasberg and Moore (1990), doi:10.1016/0378-5955(90)90170-T.
+    technical report 35; Glasberg and Moore (1990), doi:10.1016/0378-5955(90)90170-T; Wang et al. (2017),
+    "Trainable frontend for robust and far-field keyword spotting" (the normalisation).
     """
 
     n_channels: int = 64
@@ -88,6 +99,10 @@ class Cochlea:
     step: Quantity = _quantity(0.5 * ms)
     tau: Quantity | None = None
     thresholds: tuple | None = None
+    adaptation: float = 0.0
+    tau_adaptation: Quantity = _quantity(250 * ms)
+    floor: float = 1e-3
+    trim: float = 0.0
     version: int = 1
 
     def __post_init__(self):
@@ -96,7 +111,9 @@ class Cochlea:
         for name, value in DEFAULTS[self.spikes].items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-        for name, unit in (("f_min", Hz), ("f_max", Hz), ("cutoff", Hz), ("step", second), ("tau", second)):
+        object.__setattr__(self, "thresholds", tuple(self.thresholds))
+        units = {"f_min": Hz, "f_max": Hz, "cutoff": Hz, "step": second, "tau": second, "tau_adaptation": second}
+        for name, unit in units.items():
             value = getattr(self, name)
             if not have_same_dimensions(value, unit) or not float(value) > 0:
                 raise DataError(f"cochlea: {name} = {value} must be positive, in units of {unit}")
@@ -108,6 +125,11 @@ class Cochlea:
             raise DataError(f"cochlea: the sigma-delta code has one threshold, not {self.thresholds}")
         if not 0 < self.compression <= 1:
             raise DataError(f"cochlea: compression = {self.compression} must be above 0 and at most 1")
+        if not (0 <= self.adaptation <= 1 and 0 <= self.trim < 1 and self.floor > 0):
+            raise DataError(
+                f"cochlea: adaptation = {self.adaptation} must lie in [0, 1], trim = {self.trim} in [0, 1) and"
+                f" floor = {self.floor} above 0"
+            )
         if self.version != 1:
             raise DataError(f"cochlea: version {self.version} is unknown; this release has version 1")
 
@@ -155,13 +177,11 @@ class Cochlea:
 
     def _filters(self, sample_rate):
         if not float(self.f_max) < sample_rate / 2:
-            raise DataError(
-                f"cochlea: f_max = {self.f_max} must be below half the sample rate of {sample_rate} Hz"
-            )
+            raise DataError(f"cochlea: f_max = {self.f_max} must be below half the sample rate of {sample_rate} Hz")
         bank = [gammatone(f, "iir", fs=sample_rate) for f in np.asarray(self.centre_frequencies)]
         return bank, butter(2, float(self.cutoff), fs=sample_rate)
 
-    def _envelopes(self, sound, sample_rate, filters):
+    def _envelopes(self, sound, sample_rate, filters, rng=None):
         bank, smooth = filters
         sound = np.asarray(sound, float)
         sound = sound - sound.mean()  # a recorder's offset would ring in the lowest channels
@@ -178,11 +198,30 @@ class Cochlea:
         # The low-pass overshoots a little below zero.
         np.maximum(envelopes, 0, out=envelopes)
         largest = envelopes.max()
-        if largest > 0:
-            envelopes /= largest
-        return (envelopes**self.compression).astype(np.float32)
+        if not largest > 0:
+            return envelopes.astype(np.float32)
+        envelopes /= largest
+        if self.trim:
+            loud = np.flatnonzero(envelopes.max(axis=1) > self.trim)
+            margin = round(0.01 / float(self.step))  # 10 ms: a sound's own rise belongs to it
+            envelopes = envelopes[max(0, loud[0] - margin) : loud[-1] + 1 + margin]
+        if rng is not None:
+            envelopes = vary_envelopes(envelopes, rng, grain=max(1, round(0.005 / float(self.step))))
+        return self._compressed(envelopes).astype(np.float32)
 
-    def encode(self, audio, cached=True):
+    def _compressed(self, envelopes):
+        if not self.adaptation:
+            return envelopes**self.compression
+        keep = np.exp(-float(self.step) / float(self.tau_adaptation))
+        b, a = [1 - keep], [1, -keep]
+        # The recording's own mean is the best guess of what went before it.
+        start = keep * envelopes.mean(axis=0, keepdims=True)
+        mean = lfilter(b, a, envelopes, axis=0, zi=start)[0]
+        gained = envelopes / (self.floor + mean) ** self.adaptation
+        compressed = (gained + 1) ** self.compression - 1
+        return compressed / compressed.max()
+
+    def encode(self, audio, cached=True, variant=0):
         """Encode an audio archive.
 
         Parameters
@@ -190,6 +229,9 @@ class Cochlea:
         audio : AudioArchive
         cached : bool
             Keep the result in the user's cache folder, under the hash of sounds and parameters.
+        variant : int
+            0: as recorded. Others: every recording changed at random (see `vary_envelopes`), differently for each
+            number, to train on more voices and rooms than were recorded.
 
         Returns
         -------
@@ -197,27 +239,30 @@ class Cochlea:
             With ``speaker`` and ``take`` as extras.
         """
         if not cached:
-            return self._encode(audio)
-        key = hashlib.sha256(f"{audio.sha256} {self.parameters()}".encode()).hexdigest()[:24]
-        archive = cached_archive(f"cochlea-v{self.version}-{key}.npz", lambda: self._encode(audio))
+            return self._encode(audio, variant)
+        key = hashlib.sha256(f"{audio.sha256} {self.parameters()} {variant}".encode()).hexdigest()[:24]
+        archive = cached_archive(f"cochlea-v{self.version}-{key}.npz", lambda: self._encode(audio, variant))
         return dataclasses.replace(archive, name=audio.name)
 
-    def _encode(self, audio):
+    def _encode(self, audio, variant):
         filters = self._filters(audio.sample_rate)
         # Recordings of like length go together, because the spike generators run a batch to its longest.
         order = np.argsort(-np.diff(audio.offsets), kind="stable")
         found = []
         for start in range(0, len(order), BATCH):
             batch = order[start : start + BATCH]
-            waves = (audio.recording(k) for k in batch)
-            envelopes = [self._envelopes(wave, audio.sample_rate, filters) for wave in waves]
+            envelopes = []
+            for k in batch:
+                rng = np.random.default_rng([variant, k]) if variant else None
+                envelopes.append(self._envelopes(audio.recording(k), audio.sample_rate, filters, rng))
+            # Trimming may have changed which one is the longest.
+            longest = np.argsort([-len(envelope) for envelope in envelopes], kind="stable")
+            batch, envelopes = batch[longest], [envelopes[k] for k in longest]
             for which, units, times in self._generate(envelopes):
                 found.append((batch[which], units, times))
         units, times, offsets = flatten_events(found, len(audio))
         extra = {"speaker": audio.speaker, "take": audio.take}
-        return EventArchive(
-            units, times, offsets, audio.labels, self.n_units, 1, name=audio.name, extra=extra
-        )
+        return EventArchive(units, times, offsets, audio.labels, self.n_units, 1, name=audio.name, extra=extra)
 
     def _generate(self, envelopes):
         step_us, steps_per_tau = float(self.step) * 1e6, float(self.tau / self.step)

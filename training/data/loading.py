@@ -1,10 +1,12 @@
 """Find recordings by the name of a data set, or by a path."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from .archive import EventArchive
 from .audio import audio_from_fields
 from .cochlea import Cochlea
 from .digits import digits
@@ -28,14 +30,18 @@ TAKES = 1 / 9  # of the takes, the last ones: 45 to 49 of fsdd's 5 to 49
 HOW = "set --data-root DIR or the variable BRIAN2GRAD_DATA to the folder that holds it"
 
 
-def _read_file(path, part="train"):
+def _read_file(path, part="train", cochlea=None, variant=0):
+    hdf5 = path.suffix.lower() in (".h5", ".hdf5", ".hdf")
+    if not (path.is_dir() or hdf5):
+        fields = read_fields(path)
+        if "pcm" in fields and "units" not in fields:
+            return (cochlea or Cochlea()).encode(audio_from_fields(path, fields), variant=variant)
+    if variant:
+        raise DataError(f"{path}: copies is for sounds, which are varied before they are encoded; leave it out")
     if path.is_dir():
         return read_nmnist(path, part)
-    if path.suffix.lower() in (".h5", ".hdf5", ".hdf"):
+    if hdf5:
         return read_heidelberg(path)
-    fields = read_fields(path)
-    if "pcm" in fields and "units" not in fields:
-        return Cochlea().encode(audio_from_fields(path, fields))
     return archive_from_fields(path, fields)
 
 
@@ -61,11 +67,30 @@ def _file(name, root, split):
     return root / file_name, False
 
 
-def _read_split(name, root, split):
+def _read_split(name, root, split, cochlea=None, variant=0):
     path, exists = _file(name, root, split)
     if not exists:
         raise DataError(f"{path}: no such file (the {split} part of data set '{name}'); {HOW}")
-    return _read_file(path)
+    return _read_file(path, "train", cochlea, variant)
+
+
+def _joined(archives):
+    """Return the samples of several archives, one after the other."""
+    if len(archives) == 1:
+        return archives[0]
+    first = archives[0]
+    begins = np.cumsum([0] + [len(archive.units) for archive in archives])
+    offsets = [archive.offsets[:-1] + begin for archive, begin in zip(archives, begins, strict=False)]
+    return EventArchive(
+        np.concatenate([archive.units for archive in archives]),
+        np.concatenate([archive.times for archive in archives]),
+        np.concatenate([*offsets, begins[-1:]]).astype(np.int64),
+        np.concatenate([archive.labels for archive in archives]),
+        first.n_units,
+        first.time_unit_us,
+        name=first.name,
+        extra={field: np.concatenate([archive.extra[field] for archive in archives]) for field in first.extra},
+    )
 
 
 def _take_split(archive, validation):
@@ -105,13 +130,13 @@ def _as_path(name_or_path):
     raise DataError(f"unknown data set '{text}'; known are {KNOWN}, or give the path of an archive")
 
 
-def _named(name, data_root, split, validation, seed, held_out_speaker):
+def _named(name, data_root, split, validation, seed, held_out_speaker, cochlea=None, variant=0):
     """Return the archive that holds a split, and which of its samples belong to it (None: all)."""
     if name == "dvsgesture":
-        raise DataError(
-            "data set 'dvsgesture' is not readable yet; choose another or convert it to an .npz archive"
-        )
+        raise DataError("data set 'dvsgesture' is not readable yet; choose another or convert it to an .npz archive")
     if name == "digits":
+        if variant:
+            raise DataError("copies is for sounds, which are varied before they are encoded; leave it out")
         if validation is None and held_out_speaker is None or split == "test":
             return digits(split), None
         archive = digits("all")
@@ -119,16 +144,26 @@ def _named(name, data_root, split, validation, seed, held_out_speaker):
         return archive, (train if split == "train" else held_out)
     root = _root(name, data_root)
     if split == "test":
-        return _read_split(name, root, "test"), None
+        return _read_split(name, root, "test", cochlea, variant), None
     own_file = _file(name, root, "validation")[1] or name in ("nmnist8", "ssc")
     if own_file and held_out_speaker is None and validation is None:
-        return _read_split(name, root, split), None
-    archive = _read_split(name, root, "train")
+        return _read_split(name, root, split, cochlea, variant), None
+    archive = _read_split(name, root, "train", cochlea, variant)
     train, held_out = _split(name, archive, validation, seed, held_out_speaker)
     return archive, (train if split == "train" else held_out)
 
 
-def load(name_or_path, data_root=None, split="train", *, validation=None, seed=0, held_out_speaker=None):
+def load(
+    name_or_path,
+    data_root=None,
+    split="train",
+    *,
+    validation=None,
+    seed=0,
+    held_out_speaker=None,
+    cochlea=None,
+    copies=0,
+):
     """Load one part of a data set, or one archive or folder whole.
 
     Parameters
@@ -141,8 +176,8 @@ def load(name_or_path, data_root=None, split="train", *, validation=None, seed=0
         Folder of the data sets' files; the variable ``BRIAN2GRAD_DATA`` if left out.
     split : {'train', 'validation', 'test'}
         Test files are never used for validation.
-    validation, seed, held_out_speaker
-        As in `load_splits`.
+    validation, seed, held_out_speaker, cochlea, copies
+        As in `load_splits`; copies are added to training parts only.
 
     Returns
     -------
@@ -157,12 +192,21 @@ def load(name_or_path, data_root=None, split="train", *, validation=None, seed=0
         raise DataError(f"no split '{split}'; use 'train', 'validation' or 'test'")
     path = _as_path(name_or_path)
     if path is not None:
-        return _read_file(path, "test" if split == "test" else "train")
-    archive, chosen = _named(str(name_or_path), data_root, split, validation, seed, held_out_speaker)
+        read = partial(_read_file, path, "test" if split == "test" else "train", cochlea)
+    else:
+        arguments = (data_root, split, validation, seed, held_out_speaker, cochlea)
+        read = partial(_chosen, str(name_or_path), *arguments)
+    return _joined([read(variant) for variant in range(copies * (split == "train") + 1)])
+
+
+def _chosen(*arguments):
+    archive, chosen = _named(*arguments)
     return archive if chosen is None else archive[chosen]
 
 
-def load_splits(name_or_path, data_root=None, validation=None, seed=0, *, held_out_speaker=None):
+def load_splits(
+    name_or_path, data_root=None, validation=None, seed=0, *, held_out_speaker=None, cochlea=None, copies=0
+):
     """Load training and validation samples that never overlap.
 
     Parameters
@@ -177,6 +221,11 @@ def load_splits(name_or_path, data_root=None, validation=None, seed=0, *, held_o
         Of the split. The 1437 and 360 samples of ``digits`` are fixed: they change only with `validation`.
     held_out_speaker : str or int, optional
         Hold out this speaker instead: a new speaker.
+    cochlea : Cochlea, optional
+        Encoder of sounds; its default parameters if left out.
+    copies : int
+        Add the training sounds this many times, varied as from other voices and rooms (see `Cochlea.encode`);
+        validation samples stay as recorded.
 
     Returns
     -------
@@ -188,12 +237,16 @@ def load_splits(name_or_path, data_root=None, validation=None, seed=0, *, held_o
         As in `load`, or if either part would be empty.
     """
     path = _as_path(name_or_path)
-    if path is not None:
-        name, archive = "", _read_file(path)
-    else:
-        name = str(name_or_path)
-        archive, train = _named(name, data_root, "train", validation, seed, held_out_speaker)
-        if train is None:
-            return archive, _named(name, data_root, "validation", validation, seed, held_out_speaker)[0]
+    name = str(name_or_path) if path is None else ""
+
+    def read(variant, split="train"):
+        if path is not None:
+            return _read_file(path, "train", cochlea, variant), ()
+        return _named(name, data_root, split, validation, seed, held_out_speaker, cochlea, variant)
+
+    archive, train = read(0)
+    varied = [read(variant)[0] for variant in range(1, copies + 1)]
+    if train is None:
+        return _joined([archive, *varied]), read(0, "validation")[0]
     train, held_out = _split(name, archive, validation, seed, held_out_speaker)
-    return archive[train], archive[held_out]
+    return _joined([part[train] for part in (archive, *varied)]), archive[held_out]
