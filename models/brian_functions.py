@@ -48,7 +48,9 @@ class Choice(Finish):
     def async_uniform(self, seed_high, seed_low, sample, timestep, step, purpose, source):
         """The random numbers of the compiled engine."""
         high, low, *where = (int(np.ravel(x)[0]) for x in (seed_high, seed_low, sample, timestep, step))
-        return uniform(field_of((high << 32) | low, *where, PURPOSE_NAMES[int(np.ravel(purpose)[0])]), source)
+        hashed = field_of((high << 32) | low, *where, PURPOSE_NAMES[int(np.ravel(purpose)[0])])
+        numbers = uniform(hashed, np.atleast_1d(source))  # unsigned arrays wrap around, single numbers would warn
+        return numbers if np.ndim(source) else float(numbers[0])
 
     def async_offer(self, source, key, core, waiting):
         self.key[source], self.core[source], self.waiting[source] = key, core, np.asarray(waiting) > 0
