@@ -69,6 +69,11 @@ class AsyncEvaluation:
         spikes[np.isinf(spikes)] = np.nan
         return spikes
 
+    def mean(self, name: str) -> float | None:
+        """Mean of a counter over samples; ``None`` where the engine has no such count."""
+        value = float(np.mean(self.counted[name]))
+        return None if np.isnan(value) else value
+
     def medians(self) -> dict:
         """Medians of the decision latency over the samples that decided."""
         table: dict = {}
@@ -89,10 +94,10 @@ class AsyncEvaluation:
             "spikes_per_second": self.spikes_per_neuron / self.duration,
             "spikes_per_layer": [float(n) for n in self.spikes.mean(axis=0)],
             "input_events": task.raw_events,
-            "synaptic_operations": float(self.counted["synaptic_operations"].mean()),
-            "threshold_tests": float(self.counted["threshold_tests"].mean()),
-            "forward_steps": float(self.counted["forward_steps"].mean()),
-            "queue_max": float(self.counted["queue_max"].mean()),
+            **{
+                name: self.mean(name)
+                for name in ("synaptic_operations", "threshold_tests", "forward_steps", "queue_max")
+            },
             "decided": float(np.isfinite(self.latency["spikes"][:, 0]).mean()),
             "decision_latency": self.medians(),
             "seconds": self.seconds,

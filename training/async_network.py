@@ -224,7 +224,8 @@ class TrainableAsynchronous(AsynchronousNetwork):
             train_leak="tau" in self.trained,
         )  # fmt: skip
         gradients = self._named(raw)
-        norm = clip_by_norm(gradients, self.clip)
+        tau = self.parameters.get("neurons.tau")
+        norm = clip_by_norm(gradients, self.clip, None if tau is None else {"neurons.tau": float(tau.mean())})
         batch = AsyncBatch(result.outputs, result.counters["spikes"].sum(axis=1))
         return AsyncGradient(adjoints.loss, gradients, batch, result, norm)
 

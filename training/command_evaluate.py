@@ -25,6 +25,27 @@ Data = Annotated[str | None, typer.Option(help="Data set (its validation part) o
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data sets (or BRIAN2GRAD_DATA).")]
 
 
+Scheduler = Annotated[
+    str | None, typer.Option(help="async: random, momentum, fifo, lifo, timed or layered; default: as trained.")
+]
+Group = Annotated[str | None, typer.Option(help="async: neurons per forward step, or all; default: as trained.")]
+Noise = Annotated[float | None, typer.Option(help="async: momentum noise.")]
+StopRule = Annotated[
+    str, typer.Option("--stop", help="async: drained, first-output, or a number of forward steps after it.")
+]
+
+
+def is_async(run: Run) -> bool:
+    """Whether the run is of an asynchronous network."""
+    return run.config["run"].get("model") == "async"
+
+
+def _refuse_async_options(**given) -> None:
+    for name, value in given.items():
+        if value not in (None, "drained"):
+            raise TrainingError(f"--{name.replace('_', '-')} belongs to asynchronous runs; this one is a gamma run.")
+
+
 def open_network(run: Run, dt: str | None, **overrides) -> SpikingGammaNetwork:
     """Network of a run, at another time step if asked."""
     if dt is not None:
@@ -37,6 +58,10 @@ def evaluate(
     data: Data = None,
     data_root: DataRoot = None,
     dt: Annotated[str | None, typer.Option(help="Time step other than the trained one.")] = None,
+    scheduler: Scheduler = None,
+    forward_group: Group = None,
+    noise: Noise = None,
+    stop: StopRule = "drained",
     engine: Annotated[str, typer.Option(help="native or brian2.")] = "native",
     device: Annotated[str, typer.Option(help="runtime, cpp_standalone or genn (with --engine brian2).")] = "runtime",
     threads: Annotated[int | None, typer.Option(help="Threads of the native engine.")] = None,
@@ -50,12 +75,23 @@ def evaluate(
     if engine == "brian2":
         check_device(device)
     run = Run.open(run_folder)
-    network = open_network(run, dt, threads=threads)
     data = data or run.config["data"]["name"]
-    task = evaluation_task(run.config, data, network.dt, data_root or run.config["run"].get("data_root"), limit)
+    data_root = data_root or run.config["run"].get("data_root")
     compilations = None
+    if not is_async(run):
+        _refuse_async_options(scheduler=scheduler, forward_group=forward_group, noise=noise, stop=stop)
+        network = open_network(run, dt, threads=threads)
+    task = evaluation_task(run.config, data, _step(run, dt), data_root, limit)
     with counting(len(task), f"evaluating on {engine}", quiet=as_json) as progress:
-        if engine == "native":
+        if is_async(run):
+            from .async_command import evaluate_run
+
+            result, network, compilations = evaluate_run(
+                run, task, scheduler=scheduler, forward_group=forward_group, noise=noise, stop=stop, engine=engine,
+                device=device, threads=threads, data=data, data_root=data_root, on_sample=progress,
+                **({} if dt is None else {"dt": parse_time(dt, "dt")}),
+            )  # fmt: skip
+        elif engine == "native":
             result = evaluate_native(network, task, on_sample=progress)
         else:
             result, compilations = evaluate_brian2(network, task, device=device, on_sample=progress)
@@ -77,8 +113,14 @@ def evaluate(
         _print_report(console, report)
 
 
-def _write_predictions(path: Path, result: Evaluation) -> None:
-    output = np.zeros((len(result.spikes), 1), np.int64)  # the readout does not spike
+def _step(run: Run, dt: str | None) -> Quantity:
+    return run.config["data"]["dt_ms"] * ms if dt is None else parse_time(dt, "dt")
+
+
+def _write_predictions(path: Path, result) -> None:
+    # The readout of a gamma network does not spike; the output of an asynchronous one is its last layer.
+    silent = isinstance(result, Evaluation)
+    output = np.zeros((len(result.spikes), int(silent)), np.int64)
     write_npz(
         path,
         {
@@ -95,11 +137,11 @@ def _print_report(console: Console, report: dict) -> None:
     rows = {
         "accuracy": f"{report['accuracy']:.2%} (balanced {report['balanced_accuracy']:.2%}), "
         f"{report['n_samples']} samples",
-        "spikes": f"{report['spikes_per_neuron']:.3f} per hidden neuron and sample, "
+        "spikes": f"{report['spikes_per_neuron']:.3f} per {'' if 'stop' in report else 'hidden '}neuron and sample, "
         f"{report['spikes_per_second']:.2f} per neuron and second",
         "input": f"{report['input_events']:.0f} events per sample",
         "operations": f"{report['synaptic_operations']:.0f} synaptic operations per sample",
-        "decision": _latency_text(latency),
+        "decision": _async_latency_text(report) if "stop" in report else _latency_text(latency),
         "run": f"{report['engine']} on {report['device']}, {report['seconds']:.2f} s, dt {report['dt_ms']:g} ms",
     }
     if "compilations" in report:
@@ -114,6 +156,19 @@ def _latency_text(latency: dict) -> str:
     return f"settled after {latency['ms']['first']:.0f} ms and {latency['spikes']['first']:.0f} spikes (median)"
 
 
+def _async_latency_text(report: dict) -> str:
+    order = f"{report['scheduler']}, forward group {report['forward_group']}, {report['stop']}"
+    latency = report["decision_latency"]
+    if latency["spikes"]["first"] is None:
+        return f"no output spike ({order})"
+    steps = latency["forward_steps"]["first"]
+    return (
+        f"first output after {latency['spikes']['first']:.0f} spikes"
+        + (f", {steps:.0f} forward steps" if steps is not None else "")
+        + f", {latency['ms']['first']:.1f} ms (median; {order})"
+    )
+
+
 def simulate(
     run_folder: RunFolder,
     data: Data = None,
@@ -121,16 +176,32 @@ def simulate(
     sample: Annotated[int, typer.Option(help="Which sample.")] = 0,
     device: Annotated[str, typer.Option(help="runtime, cpp_standalone or genn.")] = "runtime",
     dt: Annotated[str | None, typer.Option(help="Time step other than the trained one.")] = None,
+    scheduler: Scheduler = None,
+    forward_group: Group = None,
+    stop: StopRule = "drained",
     plot: Annotated[Path | None, typer.Option(help="Write a picture of the run (PNG, PDF or SVG).")] = None,
 ) -> None:
-    """Run one sample in Brian 2 and show raster, bucket traces, decoded signals and output."""
+    """Run one sample in Brian 2 and show raster, bucket traces, decoded signals and output.
+
+    Of an asynchronous run: the raster in processing order, the spread of activity through the layers, latencies.
+    """
     check_device(device)
     run = Run.open(run_folder)
-    network = open_network(run, dt)
     data = data or run.config["data"]["name"]
-    task = evaluation_task(run.config, data, network.dt, data_root or run.config["run"].get("data_root"))
+    task = evaluation_task(run.config, data, _step(run, dt), data_root or run.config["run"].get("data_root"))
     if not 0 <= sample < len(task):
         raise TrainingError(f"sample = {sample}: the data hold samples 0 to {len(task) - 1}.")
+    if is_async(run):
+        from .async_command import simulate_run
+
+        console = Console(highlight=False)
+        simulate_run(
+            run, task, sample, scheduler=scheduler, forward_group=forward_group, stop=stop, device=device, plot=plot,
+            echo=console.print, **({} if dt is None else {"dt": parse_time(dt, "dt")}),
+        )  # fmt: skip
+        return
+    _refuse_async_options(scheduler=scheduler, forward_group=forward_group, stop=stop)
+    network = open_network(run, dt)
     events = task.events.take([sample])
     result = network.brian2(events, device=device, record=True)
     label = task.labels[sample]

@@ -23,11 +23,15 @@ from .loop import train as train_network
 from .progress import TrainingDisplay
 from .runs import Run, free_folder
 
-MODELS = ("gamma",)
+MODELS = ("gamma", "async")
+_ONLY_GAMMA = ("K", "memory", "buckets", "adaptation", "train_tau", "rule")
+_ONLY_ASYNC = ("scheduler", "forward_group", "noise", "refractory_dropout")
 
 
 def train(
-    model: Annotated[str, typer.Argument(help="What to train: gamma (SpikingGamma network).")],
+    model: Annotated[
+        str, typer.Argument(help="What to train: gamma (SpikingGamma network) or async (asynchronous network).")
+    ],
     data: Annotated[str | None, typer.Option(help="Name of a data set, or path of an archive used whole.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Folder of the data sets (or BRIAN2GRAD_DATA).")] = None,
     validation: Annotated[str | None, typer.Option(help="Archive to validate on.")] = None,
@@ -36,14 +40,24 @@ def train(
     show_recipe: Annotated[bool, typer.Option("--show-recipe", help="Print what would be run and stop.")] = False,
     hidden: Annotated[str | None, typer.Option(help="Hidden layers, such as 128,128.")] = None,
     K: Annotated[int | None, typer.Option("--K", help="Buckets per neuron.")] = None,  # noqa: N803
-    tau: Annotated[str | None, typer.Option(help="Time constant of the buckets, such as 30ms.")] = None,
+    tau: Annotated[
+        str | None, typer.Option(help="Time constant of the buckets, or of the membranes, such as 30ms.")
+    ] = None,
     theta: Annotated[float | None, typer.Option(help="Threshold.")] = None,
     memory: Annotated[str | None, typer.Option(help="paper or exact.")] = None,
     buckets: Annotated[str | None, typer.Option(help="Bucket weights per neuron or synapse.")] = None,
     adaptation: Annotated[float | None, typer.Option(help="Multiplicative threshold adaptation.")] = None,
     train_tau: Annotated[bool | None, typer.Option("--train-tau", help="Train the time constants too.")] = None,
     rule: Annotated[str | None, typer.Option(help="Gradient rule.")] = None,
-    loss: Annotated[str | None, typer.Option(help="cross_entropy or squared_error, per step.")] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="cross_entropy or squared_error, per step; async: counts, membrane or latency.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="async: random, momentum, fifo, lifo, timed, layered or mixed.")
+    ] = None,
+    forward_group: Annotated[str | None, typer.Option(help="async: neurons per forward step, or all.")] = None,
+    noise: Annotated[float | None, typer.Option(help="async: momentum noise.")] = None,
+    refractory_dropout: Annotated[float | None, typer.Option(help="async: probability to stay ready.")] = None,
     optimiser: Annotated[str | None, typer.Option(help="adam or sgd.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     activity: Annotated[float | None, typer.Option(help="Penalty on activity: fewer spikes.")] = None,
@@ -66,6 +80,15 @@ def train(
         data_root = data_root or config["run"].get("data_root")
     else:
         data = data or "digits"
+        own = _of_model(
+            model,
+            {
+                "hidden": parse_sizes(hidden) if hidden else None, "K": K, "tau_ms": _in_ms(tau, "tau"), "theta": theta,
+                "memory": memory, "buckets": buckets, "adaptation": adaptation, "train_tau": train_tau, "rule": rule,
+                "loss": loss, "scheduler": scheduler, "forward_group": forward_group, "noise": noise,
+                "refractory_dropout": refractory_dropout,
+            },
+        )  # fmt: skip
         config = merged(
             read_recipe(_recipe(model, data, recipe)),
             {
@@ -75,19 +98,10 @@ def train(
                     "validation": validation,
                     "held_out_speaker": held_out_speaker,
                 },
-                "network": {
-                    "hidden": parse_sizes(hidden) if hidden else None,
-                    "K": K,
-                    "tau_ms": _in_ms(tau, "tau"),
-                    "theta": theta,
-                    "memory": memory,
-                    "buckets": buckets,
-                    "adaptation": adaptation,
-                    "train_tau": train_tau,
-                },
+                **own,
                 "training": {
-                    "rule": rule, "loss": loss, "optimiser": optimiser, "learning_rate": learning_rate,
-                    "activity": activity, "epochs": epochs, "batch_size": batch_size, "seed": seed,
+                    "optimiser": optimiser, "learning_rate": learning_rate, "activity": activity,
+                    "epochs": epochs, "batch_size": batch_size, "seed": seed, **own.get("training", {}),
                 },
                 "run": {"model": model, "seed": seed, "limit": limit, "data_root": data_root and str(data_root)},
             },
@@ -106,6 +120,21 @@ def train(
         name = f"{model}-{Path(config['data']['name']).stem}-seed{seed}"
         run = Run.create(out or free_folder(Path("runs") / name), config)
     _train(network, task, held_out, options, run, resume is not None, quiet)
+
+
+def _of_model(model: str, given: dict) -> dict:
+    """Options of a model, in the sections of its recipe; one that belongs to the other model is refused."""
+    foreign, other = (_ONLY_ASYNC, "async") if model == "gamma" else (_ONLY_GAMMA, "gamma")
+    for name in foreign:
+        if given.pop(name) is not None:
+            raise TrainingError(f"--{name.replace('_', '-')} belongs to {other} networks; leave it out for {model}.")
+    loss = given.pop("loss")
+    if model == "gamma":
+        return {"network": given, "training": {"rule": given.pop("rule"), "loss": loss}}
+    given["tau_m_ms"], given["V_th"] = given.pop("tau_ms"), given.pop("theta")
+    group = given["forward_group"]
+    given["forward_group"] = int(group) if group is not None and group.isdigit() else group
+    return {"network": given, "loss": {"kind": loss}}
 
 
 def _train(network, task, held_out, options, run, resuming, quiet):

@@ -98,7 +98,7 @@ def evaluate_native(network, task: Task, *, dtype="float64", batch=200, on_sampl
 
     Parameters
     ----------
-    network : SpikingGammaNetwork
+    network : SpikingGammaNetwork or AsynchronousNetwork
     task : Task
     dtype : {'float32', 'float64'}
         In float64 spikes equal Brian 2's one for one.
@@ -106,6 +106,10 @@ def evaluate_native(network, task: Task, *, dtype="float64", batch=200, on_sampl
     on_sample : callable, optional
         Called with the number of samples done.
     """
+    if network.kind == "async":
+        from .async_evaluation import evaluate_async
+
+        return evaluate_async(network, task, on_sample=on_sample)
     began = time.perf_counter()
     readouts, spikes, per_step = [], [], []
     for first in range(0, len(task), batch):

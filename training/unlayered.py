@@ -150,7 +150,7 @@ class Unlayered:
         )
 
 
-def clip_by_norm(gradients: dict, limit: float | None) -> float:
+def clip_by_norm(gradients: dict, limit: float | None, units: dict | None = None) -> float:
     """Scale all gradients in place so that their joint norm is at most `limit`.
 
     Parameters
@@ -158,13 +158,16 @@ def clip_by_norm(gradients: dict, limit: float | None) -> float:
     gradients : dict of str to array
     limit : float, optional
         ``None`` or 0 only measures.
+    units : dict of str to float, optional
+        What a parameter is measured in for the norm: seconds would make time constants outweigh everything.
 
     Returns
     -------
     float
         The norm before.
     """
-    norm = math.sqrt(sum(float(np.vdot(g, g).real) for g in gradients.values()))
+    units = units or {}
+    norm = math.sqrt(sum(float(np.vdot(g, g)) * units.get(name, 1.0) ** 2 for name, g in gradients.items()))
     if limit and norm > limit:
         for g in gradients.values():
             g *= g.dtype.type(limit / norm)
