@@ -31,7 +31,7 @@ def simulate(quick, run=None, data_root=None, sample=None):
     units, polarity = pixels(recording.units, archive.n_units)
     data = {key: [record[key] for record in records] for key in HISTORY if all(key in r for r in records)}
     data |= {
-        "event_times": recording.times * recording.time_unit_us * 1e-6,
+        "event_times": recording.times * (1e-6 * float(recording.time_unit_us)),
         "event_units": units,
         "n_units": archive.n_units if polarity is None else archive.n_units // 2,
         "readout": result.readout[0],

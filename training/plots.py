@@ -153,8 +153,12 @@ def draw_history(axes, records) -> None:
         ax.set(xlabel="Epoch", ylabel=label)
         ax.xaxis.get_major_locator().set_params(integer=True)
         above(ax)
-    axes[0].set_yscale("log")
-    axes[2].set_ylim(bottom=0)
+    losses = [record["loss"] for record in records]
+    if min(losses) > 0 and max(losses) > 5 * min(losses):  # a narrow range leaves a logarithmic axis without ticks
+        axes[0].set_yscale("log")
+    else:
+        axes[0].set_ylim(0, 1.1 * max(losses))
+    axes[2].set_ylim(0, 1.1 * max(max(record["spikes_per_neuron"] for record in records), 0.1))
 
 
 def history_figure(records) -> Figure:

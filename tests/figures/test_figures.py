@@ -1,5 +1,6 @@
 """Every figure script draws its pictures, and the library's picture functions do what they say."""
 
+import dataclasses
 import importlib
 import sys
 from pathlib import Path
@@ -72,7 +73,9 @@ def test_pictures_of_a_run_without_a_camera(name, script, tmp_path):
     """A run folder on an archive of an odd sensor with two hidden layers: rasters, no pixels."""
     rng = np.random.default_rng(0)
     samples = [(rng.integers(0, 7, 60), np.sort(rng.integers(0, 100, 60))) for _ in range(8)]
-    EventArchive.from_samples(samples, np.arange(8) % 2, 7, 1000).save(tmp_path / "sensor.npz")
+    archive = EventArchive.from_samples(samples, np.arange(8) % 2, 7, 1000)
+    archive = dataclasses.replace(archive, times=archive.times.astype(np.uint16))
+    archive.save(tmp_path / "sensor.npz")
     network = SpikingGammaNetwork([7, 6, 5, 2], K=2, tau=20 * ms, theta=0.3, dt=10 * ms)
     config = {"data": {"name": str(tmp_path / "sensor.npz"), "duration_ms": 100.0, "dt_ms": 10.0}, "run": {"seed": 0}}
     run = Run.create(tmp_path / "run", config)
@@ -80,6 +83,8 @@ def test_pictures_of_a_run_without_a_camera(name, script, tmp_path):
     paths = script(name).main(out=tmp_path / "pictures", run=run.folder, sample=3)
     assert len(paths) >= 2
     assert all(path.stat().st_size > 5000 for path in paths)
+    with np.load(tmp_path / "pictures" / f"{name}.npz") as data:
+        np.testing.assert_allclose(data["event_times"], samples[3][1] * 1e-3)  # 16-bit times must not wrap
 
 
 @pytest.mark.figures
