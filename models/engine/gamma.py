@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from dataclasses import dataclass, field
@@ -15,8 +16,9 @@ from .gamma_structures import Batch, layer_structure
 from .lowering import LayerCode, LayerNumbers, lower
 
 LOSSES = {"none": 0, "cross_entropy": 1, "squared_error": 2, "external": 3}
-# Gradients are summed over this many groups of samples, whatever the number of threads: results do not depend on it.
-N_SHARDS = 4
+# Gradients are summed over groups of samples, as many for any number of threads: results do not depend on it. Each has
+# arrays of its own to clear and to add up, so that small batches have few.
+MIN_SHARDS, MAX_SHARDS, SHARD_SAMPLES = 4, 32, 16
 
 
 @dataclass
@@ -124,31 +126,32 @@ class GammaEngine:
         self.codes: list[LayerCode] = [code for code, _ in lowered]
         self.numbers: list[LayerNumbers] = [numbers for _, numbers in lowered]
         sizes = sizes or [128] * len(models)
-        shaped = [(code, self._vectors(code, n)) for code, n in zip(self.codes, sizes, strict=True)]
+        shaped = [(code, self._block(code, n)) for code, n in zip(self.codes, sizes, strict=True)]
         kinds = list(dict.fromkeys(shaped))
         self.kind_of = [kinds.index(kind) for kind in shaped]
         self.max_weights = max(len(code.targets) for code in self.codes)
         source = render(
             "gamma.cpp.jinja",
             kinds=[code for code, _ in kinds],
-            vectors=[vectors for _, vectors in kinds],
+            blocks=[block for _, block in kinds],
             max_weights=self.max_weights,
             n_constants={code: len(numbers.constants) for code, numbers in lowered},
         )
         headers = ("support.hpp", "lanes.hpp", "gamma_driver.hpp", "gamma_stream.hpp")
-        self.library = compile_library(source, str(self.dtype), headers)
+        with _sleeping_threads():
+            self.library = compile_library(source, str(self.dtype), headers)
         self.library.gamma_record.restype = self.library.gamma_open.restype = ctypes.c_void_p
         self.library.gamma_recorded.restype = ctypes.c_int64
 
-    def _vectors(self, code: LayerCode, n: int) -> int:
-        """Vector registers that hold one state of a block of neurons (1, 2 or 4).
+    def _block(self, code: LayerCode, n: int) -> tuple[int, int]:
+        """Vector registers (1, 2 or 4) that hold one state of a block of neurons, for registers of 32 and 64 bytes.
 
         A block of four costs about twice a block of one, because the chain of row additions bounds both; with more
         than six buckets four would not fit the registers.
         """
-        vectors = -(-n * self.dtype.itemsize // 32)
         allowed = (1, 2, 4) if len(code.buckets) <= 6 else (1, 2)
-        return min(allowed, key=lambda nv: -(-vectors // nv) * (1 + nv / 3))
+        vectors = [-(-n * self.dtype.itemsize // size) for size in (32, 64)]
+        return tuple(min(allowed, key=lambda nv: -(-v // nv) * (1 + nv / 3)) for v in vectors)
 
     def run(self, parameters: list[LayerParameters], events: StepEvents, **request) -> EngineResult:
         """Run a batch and, if asked, reverse it.
@@ -199,6 +202,24 @@ class GammaEngine:
         return (1 - self.numbers[index - 1].alpha) * np.linalg.inv(np.eye(len(A)) - A).T[targets]
 
 
+@contextlib.contextmanager
+def _sleeping_threads():
+    """Let the threads of a GNU OpenMP that is loaded now sleep soon when they wait.
+
+    Its default is to spin for milliseconds, as long as a whole small batch takes: on a machine with other work,
+    spinning threads take the processor from the thread that they wait for.
+    """
+    variables = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    if any(v in os.environ for v in variables):  # the user has decided
+        yield
+        return
+    os.environ["GOMP_SPINCOUNT"] = "10000"
+    try:
+        yield
+    finally:
+        del os.environ["GOMP_SPINCOUNT"]
+
+
 class Call:
     """One call of the library: owns the arrays whose addresses it passes, and the result they fill."""
 
@@ -246,8 +267,9 @@ class Call:
         # Small integer types are passed as they are: a data set is kept in them.
         units = events.units if events.units.dtype == np.uint16 else np.asarray(events.units, np.int32)
         values = events.values if events.values.dtype == np.uint8 else np.asarray(events.values, engine.dtype)
+        n_shards = min(MAX_SHARDS, max(MIN_SHARDS, events.n_samples // SHARD_SAMPLES))
         return Batch(
-            len(self._shapes), events.n_samples, events.n_steps, N_SHARDS, engine.threads,
+            len(self._shapes), events.n_samples, events.n_steps, n_shards, engine.threads,
             wanted.analog, wanted.gradient, LOSSES[wanted.loss],
             units.itemsize, values.itemsize if values.dtype == np.uint8 else 0,
             self._pointer(events.ptr, np.int64),
