@@ -175,12 +175,14 @@ def report(rows: list[dict]) -> None:
     for do, samples, steps in dict.fromkeys((r["do"], r["samples"], r["steps"]) for r in rows):
         print(f"\n{do}, batch {samples}, T = {steps}")
         chosen = [r for r in rows if (r["do"], r["samples"], r["steps"]) == (do, samples, steps)]
-        ours = next(r for r in chosen if r["name"] == "ours")
+        ours = next((r for r in chosen if r["name"] == "ours"), None)
+        if ours is None:
+            continue
         for r in sorted(chosen, key=lambda r: r["seconds"]):
             memory = f"{r['mib']:7.0f} MiB" if r.get("mib") is not None else " " * 11
             times = f"{1e3 * r['seconds']:10.2f} ms (best {1e3 * r['best']:9.2f})"
             ratios = f"{r['seconds'] / ours['seconds']:8.2f} x ours (best {r['best'] / ours['best']:.2f})"
-            print(f"  {r['title']:32s} {r['network']:13s}{times} {memory} {ratios}")
+            print(f"  {r['title']:32s} {r['network']:13s}{times} {memory} {ratios}", flush=True)
 
 
 def draw(rows: list[dict], folder: Path) -> None:
@@ -240,13 +242,15 @@ def main() -> None:
             processes.append(process)
     rows = []
     for T in steps:
-        print(f"gradient, T = {T} ...", flush=True)
-        rows += measure(processes, "gradient", BATCH, T, arguments.budget, 25)
-    print("inference ...", flush=True)
-    rows += measure([p for p in processes if p.name != "braintrace"], "forward", 1, 1000, arguments.budget, 60)
+        measured = measure(processes, "gradient", BATCH, T, arguments.budget, 25)
+        report(measured)
+        rows += measured
+    offline = [p for p in processes if p.name != "braintrace"]  # its forward pass is the scan's
+    measured = measure(offline, "forward", 1, 1000, arguments.budget, 60)
+    report(measured)
+    rows += measured
     for process in processes:
         process.close()
-    report(rows)
     accuracy = precision()
     print(f"\nfloat32 against float64 at T = 1000, relative: {accuracy}")
     arguments.output.mkdir(parents=True, exist_ok=True)
