@@ -6,14 +6,14 @@ works under all of them.
 
     python figures/unlayered_study.py --data-root DIR [--quick] [--minutes M] [--out DIR] [--replot]
 
-Trains {layered, random, momentum, FIFO, mixed} x F {all, 16, 8, 4, 1} x seeds with the recipe ``async-<data>`` and tests
-every network across schedulers, F and stop rules. Each trained network is one line of ``unlayered_study.jsonl``, with
-its parameters and seed; a line that is there is not computed again, so the script can be stopped at any moment, and
-``--minutes`` stops it before a new network. The whole grid is 51 networks of 3 to 10 minutes on one core; ``--quick``
-trains five of them on 1200 samples for a few epochs (about 3 minutes).
+Trains {layered, random, momentum, FIFO, mixed} x F {all, 16, 8, 4, 1} x seeds with the recipe ``async-<data>`` and
+tests every network across schedulers, F and stop rules. Each trained network is one line of ``unlayered_study.jsonl``,
+with its parameters and seed; a line that is there is not computed again, so the script can be stopped at any moment,
+and ``--minutes`` stops it before a new network. The whole grid is 51 networks of 3 to 10 minutes on one core;
+``--quick`` trains five of them on 1200 samples for a few epochs (about 3 minutes).
 
-Panels: A accuracy at the first output spike, training order (rows) against test order (columns); B spikes per neuron and
-accuracy, drained and at the first output spike; C network spikes until the first output spike; D operations.
+Panels: A accuracy at the first output spike, training order (rows) against test order (columns); B spikes per neuron
+and accuracy, drained and at the first output spike; C network spikes until the first output spike; D operations.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def name_of(row: dict) -> str:
 def table(rows: list[dict], scheduler: str = "random", F=8) -> str:
     """Means over seeds, run in one asynchronous order, as text."""
     lines = [f"run in {scheduler} order, F = {F}",
-             f"{'trained':<14}{'drained %':>10}{'first %':>9}{'spikes/neuron':>15}{'until first':>12}{'until correct':>14}"
-             f"{'currents/spike':>15}{'energy nJ':>11}"]  # fmt: skip
+             f"{'trained':<14}{'drained %':>10}{'first %':>9}{'spikes/neuron':>15}{'until first':>12}"
+             f"{'until correct':>14}{'currents/spike':>15}{'energy nJ':>11}"]  # fmt: skip
     for name in dict.fromkeys(map(name_of, rows)):
         own = [row for row in rows if name_of(row) == name]
         drained = [pick(row, scheduler, F, "drained") for row in own]
