@@ -129,6 +129,8 @@ def train(
         ``epoch``, ``loss``, ``train_accuracy``, ``spikes_per_neuron`` (of the last validation, else of training),
         ``validation_accuracy``, ``learning_rate``, ``seconds``.
     """
+    if task.per_step and (options.time_stretch or options.time_shift):
+        raise TrainingError("time_stretch and time_shift would part events from the labels of their steps; use 0.")
     rng = np.random.default_rng(options.seed)
     optimiser = make_optimiser(options.optimiser, options.learning_rate)
     first = 0

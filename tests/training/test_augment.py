@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from brian2 import Hz, ms
 
-from brian2grad.training import EventArchive, TrainingError, TrainingOptions, make_task
+from brian2grad.training import EventArchive, TrainingError, TrainingOptions, make_task, train
 from brian2grad.training.configuration import encoder, load_tasks
 from brian2grad.training.data import AudioArchive, Cochlea, DataError, load, load_splits
 from brian2grad.training.data.augment import vary_envelopes
 from brian2grad.training.loop import _decay
-from brian2grad.training.tasks import augment
+from brian2grad.training.tasks import Task, augment
 
 
 @pytest.fixture
@@ -125,6 +125,12 @@ def test_options_reach_the_augmentation():
 def test_bad_options(options, text):
     with pytest.raises(TrainingError, match=text):
         TrainingOptions(**options)
+
+
+def test_steps_with_labels_are_not_moved(events):
+    task = Task(events, np.zeros((40, 20), int), 200.0)
+    with pytest.raises(TrainingError, match="part events from the labels"):
+        next(train(None, task, TrainingOptions(time_stretch=0.1)))
 
 
 def test_weight_decay_spares_other_parameters():
