@@ -61,7 +61,8 @@ static double loss_of(const Batch& b, size_t row, int n_out, int ld, const V* y_
 
 struct Workspace {
     std::vector<Events> events;  // of each layer's input
-    std::vector<std::vector<V>> buckets, code, trace;
+    std::vector<std::vector<V>> buckets, code;
+    std::vector<std::vector<V>> trace, marks;  // buckets: of all steps of one span, and before every span
     std::vector<uint64_t> spiking;
     std::vector<V> jump, count, signal, estimate, d, d_pre, error, d_out;
 };
@@ -156,6 +157,9 @@ static const V* send_down(const Layer* layers, const std::vector<Packed>& packed
     return ws.d.data();
 }
 
+// Buckets of a layer before the span that starts at t0.
+static V* mark(Workspace& ws, int l, int t0) { return ws.marks[l].data() + (size_t)(t0 / SPAN) * ws.buckets[l].size(); }
+
 static void run_sample(const Layer* layers, const std::vector<Packed>& packed, const Batch& b, int s, Workspace& ws,
                        Shard* shard, int max_weights, Recording* recording) {
     const int n = b.n_layers, T = b.n_steps, n_out = layers[n - 1].n, ld_out = packed[n - 1].ld;
@@ -163,6 +167,7 @@ static void run_sample(const Layer* layers, const std::vector<Packed>& packed, c
     ws.buckets.resize(n);
     ws.code.resize(n);
     ws.trace.resize(n);
+    ws.marks.resize(n);
     if (b.unit_bytes == 2 && b.value_bytes == 1) load_events<uint16_t, uint8_t>(b, s, ws.events[0]);
     else if (b.unit_bytes == 2) load_events<uint16_t, R>(b, s, ws.events[0]);
     else if (b.value_bytes == 1) load_events<int32_t, uint8_t>(b, s, ws.events[0]);
@@ -172,7 +177,9 @@ static void run_sample(const Layer* layers, const std::vector<Packed>& packed, c
         ws.buckets[l].assign(packed[l].vectors() * kind.buckets, V{});
         ws.code[l].assign(packed[l].vectors() * kind.codes, V{});
         if (l) ws.events[l].clear();
-        if (shard) at_least(ws.trace[l], packed[l].vectors() * T * kind.buckets);
+        if (!shard) continue;
+        at_least(ws.trace[l], packed[l].vectors() * SPAN * kind.buckets);
+        at_least(ws.marks[l], ws.buckets[l].size() * ((T + SPAN - 1) / SPAN));
     }
     if (b.loss != NONE) at_least(ws.d_out, (size_t)T * ld_out);
     double loss = 0;
@@ -182,8 +189,9 @@ static void run_sample(const Layer* layers, const std::vector<Packed>& packed, c
             const Packed& p = packed[l];
             const bool last = l == n - 1;
             const size_t rows = (size_t)SPAN * p.ld, first = ((size_t)s * T + t0) * layers[l].n;
-            Span span = {view(ws.events[l]), t0, t1, T, b.analog != 0, ws.buckets[l].data(), ws.code[l].data(),
-                         shard ? ws.trace[l].data() : nullptr, at_least(ws.spiking, (size_t)SPAN * p.blocks),
+            if (shard) std::copy(ws.buckets[l].begin(), ws.buckets[l].end(), mark(ws, l, t0));
+            Span span = {view(ws.events[l]), t0, t1, SPAN, b.analog != 0, ws.buckets[l].data(), ws.code[l].data(),
+                         shard && t1 == T ? ws.trace[l].data() : nullptr, at_least(ws.spiking, (size_t)SPAN * p.blocks),
                          at_least(ws.jump, rows), count_rows(kind_table[layers[l].kind], b, rows, ws), last || b.signals ? at_least(ws.signal, rows) : nullptr,
                          !last && b.estimates ? at_least(ws.estimate, rows) : nullptr};
             kind_table[layers[l].kind].forward(layers[l], p, span);
@@ -220,7 +228,11 @@ static void run_sample(const Layer* layers, const std::vector<Packed>& packed, c
             const Packed& p = packed[l];
             const Kind& kind = kind_table[layers[l].kind];
             V* error = l ? at_least(ws.error, (size_t)kind.weights * SPAN * p.ld) : nullptr;
-            const ReverseSpan span = {view(ws.events[l]), t0, t1, T, ws.trace[l].data(), ws.buckets[l].data(), d, error,
+            if (t1 < T) {  // the buckets of the last span are still there; those of the others are computed again
+                const Span again = {view(ws.events[l]), t0, t1, SPAN, false, mark(ws, l, t0), ws.code[l].data(), ws.trace[l].data()};
+                kind.forward(layers[l], p, again);
+            }
+            const ReverseSpan span = {view(ws.events[l]), t0, t1, SPAN, ws.trace[l].data(), ws.buckets[l].data(), d, error,
                                       &shard->weights[(size_t)l * max_weights], shard->parameters[l],
                                       layers[l].grad_A ? shard->A[l].data() : nullptr};
             kind.backward(layers[l], p, span);
