@@ -60,9 +60,10 @@ class Unlayered:
         2, 25, 1 by default.
     scale : float
         Factor of the surrogate derivative.
-    filler : {'first', 'random', 'none'}
+    filler : {'first', 'random', 'all', 'none'}
         Silent neurons in the free slots of a forward group: the first ones by number, what a stable sort gives; a run
-        of neighbours that starts anywhere; none.
+        of neighbours that starts anywhere; all of them at every step, as if zeros needed no slot (the forward pass is
+        the same, and every silent neuron learns, at the cost of all rows per step); none.
     truncate : int
         Cut all chains at every so many forward steps of a sample; 0 never.
     cut_timesteps : bool
@@ -137,7 +138,7 @@ class Unlayered:
             cut=self.state == "cut",
             detach_reset=self.reset == "detached",
             filler=self.filler,
-            slots=2**62 if ties else slots * scheduler.cores,
+            slots=2**62 if ties or self.filler == "all" else slots * scheduler.cores,
             ties=ties,
             truncate=int(self.truncate),
             cut_timesteps=self.cut_timesteps,

@@ -22,7 +22,7 @@ from .structures import Population, address
 HEADERS = ("support.hpp", "random.hpp", "unlayered.hpp", "unlayered_driver.hpp")
 # Gradients are summed over this many groups of samples, whatever the number of threads: results do not depend on it.
 N_SHARDS = 8
-FILLERS = {"none": 0, "first": 1, "random": 2}
+FILLERS = {"none": 0, "first": 1, "random": 2, "all": 1}  # "all": first ones, without end
 PRIMITIVES = {
     "arctan": "gain*arctan(k*x)",
     "fast_sigmoid": "gain*x/(1 + k*abs(x))",
@@ -40,10 +40,10 @@ class Reversal:
         Every neuron has a surrogate term in every step, not only those that took current.
     cut, detach_reset : bool
         No gradient from one forward step to the next through the membrane; none through the reset.
-    filler : {'first', 'random', 'none'}
+    filler : {'first', 'random', 'all', 'none'}
         Which silent neurons fill the free slots of a forward group.
     slots : int
-        Neurons per forward group.
+        Neurons per forward group, silent ones included.
     ties : bool
         A group is all that waits with the smallest key (layer-synchronous order); all silent neurons go with it.
     truncate : int

@@ -98,5 +98,6 @@ class Smoothed:
         else:
             group[self.tape.received_into(g + 1) - n_in] = 1
         silent = np.flatnonzero(~waiting)
-        group[silent[: max(0, F - int(group.sum()))]] = 1
+        free = len(q) if self.case.unlayered.filler == "all" else max(0, F - int(group.sum()))
+        group[silent[:free]] = 1
         return self.base.setdefault((g, "group"), group)

@@ -32,6 +32,7 @@ VARIANTS = [
     {"variant": "v2", "state": "cut"},
     {"reset": "detached"},
     {"variant": "v2", "reset": "detached"},
+    {"filler": "all"},
     {"surrogate": "fast_sigmoid", "steepness": 5.0},
     {"surrogate": "sigmoid", "steepness": 3.0, "scale": 0.7},
 ]
