@@ -1,14 +1,17 @@
 """One spiking neuron learns a delay online, from 1 to 100 ms, at time steps from 1 to 0.01 ms.
 
-A network of one input and one SpikingGamma neuron (16 buckets, memory of 1.5 delays), whose spikes a receiver decodes.
-The wanted output is the input's random spike train, each spike a bump, delayed by d. Rule `online`: one pass over
-recordings that are seen once, one update per recording. (A) After learning d = 10 ms at dt = 0.01 ms, on a new train:
-input spikes, output spikes, decoded output and target. (B) Decoded response to a single spike while it learns. (C)
-Learned delay, the centroid of the decoded response to a single spike, against the wanted one. (D) Its relative error
-(line: mean over seeds; dots: seeds); dashed: the bar of 2 %.
+A network of one input and one SpikingGamma neuron (16 buckets, memory of 1.5 delays), whose spikes a receiver
+decodes. The wanted output is the input's random spike train, each spike a bump, delayed by d. Rule `online`: one pass
+over recordings that are seen once, one update per recording. (A) After learning d = 10 ms at dt = 0.01 ms, on a new
+train: input spikes, output spikes, decoded output and target. (B) Decoded response to a single spike while it learns.
+(C) Learned delay, the centroid of the decoded response to a single spike, against the wanted one. (D) Its relative
+error (line: mean over two seeds; dots: seeds; crosses: the neuron's own signal, before its code of spikes); dashed:
+the bar of 2 %. (E) Output spikes that answer one input spike.
 
-Claim: the delay is learned online to better than 2 % at every delay at dt = 0.01 ms, a step that is 10 000 times
-shorter than the longest delay; spikes per response do not depend on the step where the step is far below the delay.
+Claim: at dt = 0.01 ms, a step 10 000 times shorter than the longest delay, every delay is learned online to better
+than 2 % (centroid of the decoded response; a single spike more or less moves it by about 1 %; the peak of the
+neuron's own, slightly skewed signal lies about 3 % early). Spikes per response do not depend on the step where the
+step is far below the delay.
 """
 
 import numpy as np
@@ -78,9 +81,9 @@ def example(network, d, dt):
 
 
 def simulate(quick, points):
-    delays = np.array([2.0, 10.0] if quick else [1.0, 3.0, 10.0, 30.0, 100.0])
+    delays = np.array([3.0, 10.0] if quick else [1.0, 3.0, 10.0, 30.0, 100.0])
     steps = np.array([1.0, 0.1] if quick else [1.0, 0.1, 0.01])
-    seeds, updates = (1, 60) if quick else (2, 150)
+    seeds, updates = (1, 30) if quick else (2, 150)
     data = {"delays": delays, "steps": steps, "n_seeds": seeds, "updates": updates}
     shape = (len(steps), len(delays), seeds)
     for name in ("learned", "analog", "peak", "spikes"):
@@ -150,6 +153,8 @@ def _plot_errors(ax, data):
     for row, step in enumerate(data["steps"]):
         error = 100 * np.abs(data["learned"][row] / delays[:, None] - 1)
         ax.semilogx(delays, error.mean(axis=1), "-", marker="os^"[row], ms=4, color=COLOURS[step])
+        signal = 100 * np.abs(data["analog"][row] / delays[:, None] - 1).mean(axis=1)
+        ax.semilogx(delays, signal, "x", ms=4, mew=0.8, color=COLOURS[step])
         ax.semilogx(np.repeat(delays, error.shape[1]), error.ravel(), ".", ms=3, color=COLOURS[step])
     ax.axhline(2, color=GREY, lw=0.8, ls="--")
     ax.set(xlabel="Wanted delay (ms)", ylabel="Error of the delay (%)", ylim=(0, None))
