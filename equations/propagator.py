@@ -17,7 +17,7 @@ from brian2 import Equations
 from brian2.core.namespace import DEFAULT_UNITS
 from brian2.core.variables import Constant
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
-from brian2.stateupdaters.base import StateUpdateMethod
+from brian2.stateupdaters.base import StateUpdateMethod, UnsupportedEquationsException
 from scipy.linalg import expm
 
 from .errors import ModelError
@@ -165,7 +165,7 @@ def _exact_code(equations, variables, required=()) -> str:
             "none: give the time constants as quantities or as constants of the namespace, or use memory='paper'."
         )
     if not names:
-        return StateUpdateMethod.apply_stateupdater(equations, variables, ["exponential_euler", "euler"], {})
+        return _approximate(equations, variables)
     n = len(names)
     augmented = np.zeros((2 * n, 2 * n))
     augmented[:n, :n], augmented[:n, n:] = A, np.eye(n)
@@ -183,6 +183,14 @@ def _exact_code(equations, variables, required=()) -> str:
     rest = [eq for eq in equations.values() if eq.varname not in names]
     code = ""
     if any(eq.type == "differential equation" for eq in rest):
-        code = StateUpdateMethod.apply_stateupdater(Equations(rest), variables, ["exponential_euler", "euler"], {})
+        code = _approximate(Equations(rest), variables)
         # The rest reads the block's values at the beginning of the step, so its assignments come first.
     return "\n".join([*lines, code, *(f"{name} = _{name}" for name in names)])
+
+
+def _approximate(equations: Equations, variables) -> str:
+    """Exponential Euler where it applies, else Euler (named one by one: a list would log which was chosen)."""
+    try:
+        return StateUpdateMethod.apply_stateupdater(equations, variables, "exponential_euler", {})
+    except UnsupportedEquationsException:
+        return StateUpdateMethod.apply_stateupdater(equations, variables, "euler", {})

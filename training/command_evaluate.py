@@ -8,7 +8,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from brian2 import Quantity, ms, second
+from brian2 import Quantity, ms, prefs, second
 from rich.console import Console
 
 from ..models import SpikingGammaNetwork
@@ -186,6 +186,7 @@ def simulate(
     Of an asynchronous run: the raster in processing order, the spread of activity through the layers, latencies.
     """
     check_device(device)
+    prefs.codegen.target = "numpy"  # one sample: compiling Cython would take longer than running it
     run = Run.open(run_folder)
     data = data or run.config["data"]["name"]
     task = evaluation_task(run.config, data, _step(run, dt), data_root or run.config["run"].get("data_root"))

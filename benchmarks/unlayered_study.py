@@ -4,7 +4,7 @@ Claim: a network trained in asynchronous order needs fewer spikes, decides earli
 output spike than the same network trained with a layer barrier and then run asynchronously; one trained in mixed order
 works under all of them.
 
-    python figures/unlayered_study.py --data-root DIR [--quick] [--minutes M] [--out DIR] [--replot]
+    python benchmarks/unlayered_study.py --data-root DIR [--quick] [--minutes M] [--out DIR] [--replot]
 
 Trains {layered, random, momentum, FIFO, mixed} x F {all, 16, 8, 4, 1} x seeds with the recipe ``async-<data>`` and
 tests every network across schedulers, F and stop rules. Each trained network is one line of ``unlayered_study.jsonl``,
