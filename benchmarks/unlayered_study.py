@@ -1,8 +1,8 @@
 """Does training in the order of execution pay? Networks trained under one order, run under all others.
 
-Claim: a network trained in asynchronous order needs fewer spikes, decides earlier and is right more often at its first
-output spike than the same network trained with a layer barrier and then run asynchronously; one trained in mixed order
-works under all of them.
+The claim to be tested: a network trained in asynchronous order needs fewer spikes, decides earlier and is right more
+often at its first output spike than the same network trained with a layer barrier and then run asynchronously; one
+trained in mixed order works under all of them.
 
     python benchmarks/unlayered_study.py --data-root DIR [--quick] [--minutes M] [--out DIR] [--replot]
 
@@ -25,9 +25,8 @@ import os
 import time
 from pathlib import Path
 
-import matplotlib.style
+import matplotlib
 import numpy as np
-from _style import BLUE, GREEN, GREY, OUTPUT, PURPLE, RED, STYLE, label_panels
 from brian2 import ms
 from matplotlib.figure import Figure
 
@@ -35,8 +34,10 @@ from brian2grad.training import TrainingOptions, load_splits, make_task, train
 from brian2grad.training.async_configuration import build_async, make_scheduler, parse_group
 from brian2grad.training.async_evaluation import evaluate_async
 from brian2grad.training.configuration import read_recipe, recipe_path
+from brian2grad.training.plots import BLUE, GREEN, GREY, PURPLE, RED, STYLE
 from brian2grad.training.runs import git_commit
 
+OUTPUT = Path(__file__).resolve().parent / "output"
 GROUPS = ("all", 16, 8, 4, 1)
 STOPS = ("drained", "first-output", "4")
 TESTS = [("layered", "all"), *itertools.product(("random", "momentum", "fifo"), GROUPS)]
@@ -149,7 +150,7 @@ def plot(rows: list[dict]) -> Figure:
     names = list(dict.fromkeys(map(name_of, rows)))
     of = {name: [row for row in rows if name_of(row) == name] for name in names}
     mean = lambda name, *test, keys: np.nanmean([nested(pick(row, *test), *keys) for row in of[name]])  # noqa: E731
-    with matplotlib.style.context(STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.1, 5.6), layout="constrained")
         axes = figure.subplots(2, 2)
         A, B, C, D = axes.ravel()
@@ -157,7 +158,7 @@ def plot(rows: list[dict]) -> Figure:
         image = A.imshow(values, vmin=20, vmax=100, aspect="auto", cmap="viridis")
         A.set_xticks(range(len(TESTS)), [f"{s} {F}" for s, F in TESTS], rotation=90)
         A.set_yticks(range(len(names)), names)
-        A.set_title("Accuracy at the first output spike (%), trained (rows) and tested (columns)")
+        A.set_title("A  Accuracy at the first output spike (%)")
         figure.colorbar(image, ax=A)
         for name in names:
             colour = COLOURS[of[name][0]["order"]]
@@ -169,14 +170,15 @@ def plot(rows: list[dict]) -> Figure:
             C.plot(range(len(GROUPS)), latency, "o-", color=colour, label=name)
             energy = [mean(name, "random", F, "drained", keys=("energy_nJ",)) for F in GROUPS]
             D.plot(range(len(GROUPS)), energy, "o-", color=colour)
-        B.set(xlabel="Spikes per neuron (random order, F = 8)", ylabel="Accuracy (%)", xscale="log")
-        B.set_title("circles: drained; triangles: first output")
+        B.set(xlabel="Spikes per neuron (random order, F = 8)", ylabel="Accuracy (%)", xlim=(0, None))
+        B.set_title("B  Circles: drained; triangles: first output spike")
         C.set(ylabel="Spikes until first output", xlabel="Forward group F (random order)")
         D.set(ylabel="Operations x 0.9 pJ (nJ)", xlabel="Forward group F (random order)")
         for ax in (C, D):
             ax.set_xticks(range(len(GROUPS)), GROUPS)
-        C.legend(fontsize=6)
-        label_panels(axes.ravel())
+        figure.legend(*C.get_legend_handles_labels(), loc="outside lower center", ncols=6)
+        C.set_title("C")
+        D.set_title("D")
     return figure
 
 
