@@ -144,8 +144,7 @@ def speed(arguments):
                 spikes = run().counters["spikes"].sum() / batch
                 label = scheduler.name.removesuffix("Scheduler")
                 line = (
-                    f"{batch:5} {F:3} {label:>9} {median / batch * 1e3:8.3f} ({best / batch * 1e3:.3f}) "
-                    f"[{spikes:.0f}]"
+                    f"{batch:5} {F:3} {label:>9} {median / batch * 1e3:8.3f} ({best / batch * 1e3:.3f}) [{spikes:.0f}]"
                 )
                 if torch and label == "Random":
                     dense = DenseTorch(net, torch)

@@ -147,9 +147,7 @@ def check_events(where, units, times, offsets, labels, n_units, labels_per_step=
         raise field_error(where, "labels", problem)
     if len(units) and units.max() >= n_units:  # the maximum needs no temporary array
         bad = first_true(units >= n_units)
-        problem = (
-            f"is {units[bad]} at index {bad}, but n_units is {n_units}; units count from 0 to n_units - 1"
-        )
+        problem = f"is {units[bad]} at index {bad}, but n_units is {n_units}; units count from 0 to n_units - 1"
         raise field_error(where, "units", problem)
     _check_times(where, times, offsets)
     if labels_per_step is not None:

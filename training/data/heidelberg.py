@@ -65,9 +65,7 @@ def _sample(path, units, times, k):
 def _checked_labels(path, dataset):
     labels = dataset[()]
     if labels.ndim != 1 or labels.dtype.kind not in "ui":
-        raise field_error(
-            path, "labels", f"has dtype {labels.dtype}, shape {labels.shape}; store one integer each"
-        )
+        raise field_error(path, "labels", f"has dtype {labels.dtype}, shape {labels.shape}; store one integer each")
     bad = first_true((labels < 0) | (labels > 255))
     if bad is not None:
         raise field_error(path, "labels", f"is {labels[bad]} at index {bad}; classes count from 0 to 255")
@@ -130,6 +128,4 @@ def read_heidelberg(path):
         raise
     except _DAMAGE as error:
         reason = " ".join(str(error).split())
-        raise DataError(
-            f"{path}: truncated, damaged or not HDF5 ({reason}); unpack or copy it again"
-        ) from error
+        raise DataError(f"{path}: truncated, damaged or not HDF5 ({reason}); unpack or copy it again") from error

@@ -94,9 +94,7 @@ def archive_from_fields(path, fields):
     known = {*REQUIRED, "labels_per_step"}
     n_samples = max(fields["offsets"].size - 1, 0)
     extra = {
-        name: array
-        for name, array in fields.items()
-        if name not in known and array.ndim and len(array) == n_samples
+        name: array for name, array in fields.items() if name not in known and array.ndim and len(array) == n_samples
     }
     return EventArchive.from_fields(fields, where=str(path), name=Path(path).stem, extra=extra)
 

@@ -59,9 +59,7 @@ def stratified_split(labels, count, seed):
     # Largest remainders take what rounding down left over; the order of classes breaks ties.
     for k in np.argsort(quota - exact, kind="stable")[: count - quota.sum()]:
         quota[k] += 1
-    chosen = [
-        rng.permutation(np.flatnonzero(labels == label))[:n] for label, n in zip(classes, quota, strict=True)
-    ]
+    chosen = [rng.permutation(np.flatnonzero(labels == label))[:n] for label, n in zip(classes, quota, strict=True)]
     validation = np.sort(np.concatenate(chosen))
     return np.setdiff1d(np.arange(len(labels)), validation), validation
 
