@@ -8,18 +8,14 @@ from brian2grad.models import SpikingGammaNetwork
 from brian2grad.training import Adam, TrainingError
 from brian2grad.training.synthetic import (
     bumps,
-    decode_spikes,
-    delay_lines,
     delayed_signal,
     grid_events,
     interaural,
     interaural_directions,
-    learn,
     match_to_sample,
-    most_spikes,
-    output_spikes,
     pattern_to_times,
 )
+from brian2grad.training.timing import decode_spikes, delay_lines, learn, most_spikes, output_spikes
 
 
 def steps_and_units(events, sample):
