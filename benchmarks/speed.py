@@ -21,6 +21,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -98,8 +99,9 @@ class Process:
         # Waiting threads sleep: on a busy machine spinning ones take the time of those that work.
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
         command = [sys.executable, __file__, "--worker", name, "--threads", str(threads)]
+        self._stderr = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would fill up and stop the process
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, text=True, env=environment
         )
         self.name, self.rows = name, []
         self.error = None
@@ -111,7 +113,8 @@ class Process:
                 fields = json.loads(line[1:])
                 self.error = fields.get("error")
                 return fields
-        self.error = "stopped: " + (self._process.stderr.read().strip().splitlines() or ["no message"])[-1]
+        self._stderr.seek(0)
+        self.error = "stopped: " + (self._stderr.read().strip().splitlines() or ["no message"])[-1]
         return {}
 
     def ask(self, **request) -> dict:
