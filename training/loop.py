@@ -14,7 +14,9 @@ from .optimisers import make_optimiser, schedule_factor
 from .runs import Run
 from .tasks import Task, augment
 
-AUGMENTATION = ("shift", "drop", "channel_shift", "channel_mask", "fibres", "time_stretch", "time_shift", "level")
+AUGMENTATION = (
+    "shift", "drop", "rotate", "zoom", "channel_shift", "channel_mask", "fibres", "time_stretch", "time_shift", "level",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class TrainingOptions:
         Gradient rule of the network.
     activity : float
         Weight of the penalty on the mean hidden signal: fewer spikes.
-    shift, drop, channel_shift, channel_mask, fibres, time_stretch, time_shift, level
+    shift, drop, rotate, zoom, channel_shift, channel_mask, fibres, time_stretch, time_shift, level
         Augmentation, see `augment`.
     weight_decay : float
         Decay of the synaptic weights per update, in units of the learning rate.
@@ -54,6 +56,8 @@ class TrainingOptions:
     activity: float = 0.0
     shift: int = 0
     drop: float = 0.0
+    rotate: float = 0.0
+    zoom: float = 0.0
     channel_shift: int = 0
     channel_mask: int = 0
     fibres: int = 1
@@ -71,7 +75,7 @@ class TrainingOptions:
             raise TrainingError(f"loss '{self.loss}' is unknown; use 'cross_entropy' or 'squared_error'.")
         if not 0 <= self.drop < 1 or self.shift < 0 or self.activity < 0:
             raise TrainingError("drop must lie in [0, 1), shift and activity must not be negative.")
-        for name in ("channel_shift", "channel_mask", "time_stretch", "time_shift", "weight_decay"):
+        for name in ("rotate", "zoom", "channel_shift", "channel_mask", "time_stretch", "time_shift", "weight_decay"):
             if getattr(self, name) < 0:
                 raise TrainingError(f"{name} = {getattr(self, name)} must not be negative.")
         if not 0 <= self.level < 1 or self.fibres < 1:

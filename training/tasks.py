@@ -102,6 +102,8 @@ def augment(
     shift: int = 0,
     drop: float = 0.0,
     *,
+    rotate: float = 0.0,
+    zoom: float = 0.0,
     channel_shift: int = 0,
     channel_mask: int = 0,
     fibres: int = 1,
@@ -119,6 +121,10 @@ def augment(
         Every sample is moved by up to this many pixels in x and y.
     drop : float
         Probability with which an event is left out; the others are scaled up so that the mean stays.
+    rotate : float
+        Every sample of a camera is turned about its centre by up to this angle in degrees.
+    zoom : float
+        Every sample of a camera is made smaller or larger, in x and y apart, by up to this fraction.
     channel_shift : int
         Every sample is moved by up to this many channels along the frequency axis (voices of other sizes).
     channel_mask : int
@@ -138,6 +144,8 @@ def augment(
         dx, dy = rng.integers(-shift, shift + 1, (2, events.n_samples))
         units, kept = shift_units(events.units, events.n_units, width, height, dx[sample], dy[sample])
         events = _keep(events, kept, units, events.values[kept])
+    if rotate or zoom:
+        events = _warp(events, rng, rotate, zoom)
     if channel_shift or channel_mask:
         events = _change_channels(events, rng, channel_shift, channel_mask, fibres)
     if time_stretch or time_shift:
@@ -156,6 +164,24 @@ def augment(
 
 def _sample_of(events: StepEvents) -> np.ndarray:
     return np.repeat(np.arange(events.n_samples), np.diff(events.ptr[:: events.n_steps]))
+
+
+def _warp(events: StepEvents, rng, rotate: float, zoom: float) -> StepEvents:
+    width, height = sensor_of(events.n_units)
+    sample, pixels, B = _sample_of(events), width * height, events.n_samples
+    angle = np.deg2rad(rng.uniform(-rotate, rotate, B))
+    size_x, size_y = np.exp(np.log1p(zoom) * rng.uniform(-1, 1, (2, B)))
+    polarity, pixel = np.divmod(events.units.astype(np.int64), pixels)
+    # Events lie anywhere within their pixel; without the random part a larger image would have holes.
+    place = rng.random((2, len(pixel)), dtype=np.float32)
+    x = (pixel % width + place[0] - width / 2) * size_x[sample]
+    y = (pixel // width + place[1] - height / 2) * size_y[sample]
+    cos, sin = np.cos(angle)[sample], np.sin(angle)[sample]
+    column = np.floor(cos * x - sin * y + width / 2).astype(np.int64)
+    line = np.floor(sin * x + cos * y + height / 2).astype(np.int64)
+    kept = (column >= 0) & (column < width) & (line >= 0) & (line < height)
+    row = np.repeat(np.arange(B * events.n_steps), np.diff(events.ptr))
+    return _summed(events, row[kept], (polarity * pixels + line * width + column)[kept], events.values[kept])
 
 
 def _change_channels(events: StepEvents, rng, shift: int, mask: int, fibres: int) -> StepEvents:
@@ -180,17 +206,20 @@ def _change_times(events: StepEvents, rng, stretch: float, shift: int) -> StepEv
     # Events lie anywhere within their step; without the random part a stretch would leave gaps between steps.
     step = np.floor((row - sample * T + rng.random(len(row))) * factor[sample]).astype(np.int64) + offset[sample]
     kept = (step >= 0) & (step < T)
-    counts = csr_matrix(
-        (events.values[kept].astype(np.float32), ((sample * T + step)[kept], events.units[kept])),
-        shape=(events.n_samples * T, events.n_units),
-    )
+    return _summed(events, (sample * T + step)[kept], events.units[kept], events.values[kept])
+
+
+def _summed(events: StepEvents, row, units, values) -> StepEvents:
+    """Events at new rows (sample, step) and units; those that meet add up."""
+    shape = (events.n_samples * events.n_steps, events.n_units)
+    counts = csr_matrix((np.asarray(values, np.float32), (row, units)), shape=shape)
     counts.sum_duplicates()
     return StepEvents(
         counts.indptr.astype(np.int64),
         counts.indices.astype(events.units.dtype),
         counts.data,
         events.n_units,
-        T,
+        events.n_steps,
         events.n_samples,
         events.dt,
     )

@@ -90,6 +90,42 @@ def test_time_stretch_changes_durations_and_keeps_order_of_magnitude(events):
     assert (np.diff(rows * 20 + short.units.astype(int)) > 0).all()  # units ascend within a step, none twice
 
 
+def camera(side=24, n=20):
+    """A vertical bar through the centre, 30 events per pixel and sample, in one polarity."""
+    pixels = np.arange(4, 20) * side + side // 2
+    samples = [(np.repeat(pixels, 30) + side * side, np.zeros(16 * 30, int)) for _ in range(n)]
+    archive = EventArchive.from_samples(samples, np.zeros(n, int), n_units=2 * side * side, time_unit_us=1000)
+    return make_task(archive, 10 * ms, 20 * ms).events
+
+
+def length_and_slope(events, side=24):
+    """Standard deviation of each sample's events in y, and their slope dx/dy."""
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    images = dense(events)[:, 0, side * side :].reshape(-1, side, side)
+    weight = images / images.sum(axis=(1, 2), keepdims=True)
+    square = (weight * y * y).sum(axis=(1, 2))
+    return np.sqrt(square), (weight * x * y).sum(axis=(1, 2)) / square
+
+
+def test_rotation_tilts_and_zoom_scales():
+    bar = camera()
+    length, slope = length_and_slope(bar)
+    turned = augment(bar, rng(), rotate=20)
+    slopes = length_and_slope(turned)[1] - slope
+    assert 0.15 < np.abs(slopes).max() < np.tan(np.deg2rad(21))
+    assert slopes.min() < 0 < slopes.max()
+    lengths = length_and_slope(augment(bar, rng(), zoom=0.25))[0] / length
+    assert 0.78 < lengths.min() < 0.9
+    assert 1.1 < lengths.max() < 1.28
+    assert turned.values.sum() == bar.values.sum()  # nothing left the camera; polarity and step are kept
+    assert dense(turned)[:, 0, 576:].sum() == bar.values.sum()
+
+
+def test_rotation_needs_a_camera(events):
+    with pytest.raises(TrainingError, match="no square camera"):
+        augment(events, rng(), rotate=5)
+
+
 def test_level_changes_counts_by_sample(events):
     after = dense(augment(events, rng(), level=0.5))
     ratio = after.sum(axis=(1, 2)) / dense(events).sum(axis=(1, 2))
@@ -116,6 +152,7 @@ def test_options_reach_the_augmentation():
     ("options", "text"),
     [
         ({"channel_shift": -1}, "channel_shift = -1 must not"),
+        ({"rotate": -1}, "rotate = -1 must not"),
         ({"time_stretch": -0.1}, "time_stretch = -0.1 must not"),
         ({"weight_decay": -1}, "weight_decay = -1 must not"),
         ({"level": 1.0}, "level must lie"),
