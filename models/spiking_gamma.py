@@ -201,10 +201,12 @@ class SpikingGammaNetwork(StoredNetwork):
 
     def engine(self, dtype=None) -> GammaEngine:
         """Compiled engine for the present `dt` (compiled on first use, then cached)."""
-        key = (float(self.dt), dtype or self.dtype, tuple(self.theta))
+        key = (float(self.dt), dtype or self.dtype)
         if key not in self._engines:
-            self._engines[key] = GammaEngine(self.models(), *key[:2], self.threads, self.sizes[1:])
+            self._engines[key] = GammaEngine(self.models(), *key, self.threads, self.sizes[1:])
         engine = self._engines[key]
+        if engine.theta != tuple(self.theta[: len(engine.theta)]):  # thresholds are run-time numbers: no compilation
+            engine.renumber(self.models())
         if self.train_tau:
             update = memory_update(self.K, self.memory, self.buckets == "synapse")
             for i, numbers in enumerate(engine.numbers):

@@ -10,12 +10,15 @@ import numpy as np
 
 from .errors import TrainingError
 from .evaluation import evaluate_native
-from .optimisers import make_optimiser, schedule_factor
+from .optimisers import make_optimiser, ramp, schedule_factor
 from .runs import Run
 from .tasks import Task, augment
 
 AUGMENTATION = (
     "shift", "drop", "rotate", "zoom", "channel_shift", "channel_mask", "fibres", "time_stretch", "time_shift", "level",
+)  # fmt: skip
+NOT_NEGATIVE = (
+    "rotate", "zoom", "channel_shift", "channel_mask", "time_stretch", "time_shift", "weight_decay", "window_ms",
 )  # fmt: skip
 
 
@@ -35,8 +38,17 @@ class TrainingOptions:
         Per step; squared error is against the one-hot label.
     rule : str
         Gradient rule of the network.
+    window_ms : float
+        Rule `online`: time after which errors are cut off; 0: the network's own, `default_window`.
     activity : float
         Weight of the penalty on the mean hidden signal: fewer spikes.
+    theta_start : float
+        Thresholds of the first epoch, as a multiple of the network's own: below one, training begins with a fine
+        code and ends with the sparse one.
+    theta_ramp : float
+        Fraction of the epochs after which the thresholds are the network's own.
+    theta_schedule : {'linear', 'cosine'}
+        From the first thresholds to the last, in steps of an epoch.
     shift, drop, rotate, zoom, channel_shift, channel_mask, fibres, time_stretch, time_shift, level
         Augmentation, see `augment`.
     weight_decay : float
@@ -53,7 +65,11 @@ class TrainingOptions:
     warmup: int = 0
     loss: str = "cross_entropy"
     rule: str = "filter"
+    window_ms: float = 0.0
     activity: float = 0.0
+    theta_start: float = 1.0
+    theta_ramp: float = 0.5
+    theta_schedule: str = "linear"
     shift: int = 0
     drop: float = 0.0
     rotate: float = 0.0
@@ -75,16 +91,32 @@ class TrainingOptions:
             raise TrainingError(f"loss '{self.loss}' is unknown; use 'cross_entropy' or 'squared_error'.")
         if not 0 <= self.drop < 1 or self.shift < 0 or self.activity < 0:
             raise TrainingError("drop must lie in [0, 1), shift and activity must not be negative.")
-        for name in ("rotate", "zoom", "channel_shift", "channel_mask", "time_stretch", "time_shift", "weight_decay"):
+        for name in NOT_NEGATIVE:
             if getattr(self, name) < 0:
                 raise TrainingError(f"{name} = {getattr(self, name)} must not be negative.")
         if not 0 <= self.level < 1 or self.fibres < 1:
             raise TrainingError("level must lie in [0, 1), and fibres be at least 1.")
-        schedule_factor(self.schedule, 0, 1)  # refuses an unknown name
+        if not (self.theta_start > 0 and 0 <= self.theta_ramp <= 1):
+            raise TrainingError("theta_start must be positive, and theta_ramp a fraction of the epochs.")
+        if self.window_ms and self.rule != "online":
+            raise TrainingError(f"window_ms belongs to rule 'online'; leave it out for '{self.rule}'.")
+        schedule_factor(self.schedule, 0, 1), self.theta_factor(1)  # refuse unknown names
 
     def augmentation(self) -> dict:
         """Arguments of `augment`."""
         return {name: getattr(self, name) for name in AUGMENTATION}
+
+    def theta_factor(self, epoch: int) -> float:
+        """Multiple of the network's thresholds in an epoch (the first is 1)."""
+        length = max(1, round(self.theta_ramp * self.epochs))
+        return ramp(self.theta_schedule, self.theta_start, (epoch - 1) / length)
+
+    def learning(self, dt: float) -> dict:
+        """Arguments of a network's `gradient` beside batch and targets; `dt` in seconds."""
+        options = {"rule": self.rule, "activity": self.activity}
+        if self.window_ms:
+            options["window"] = max(1, round(self.window_ms * 1e-3 / dt))
+        return options
 
     def asdict(self) -> dict:
         """Plain dictionary, for configuration files."""
@@ -131,8 +163,10 @@ def train(
     ------
     dict
         ``epoch``, ``loss``, ``train_accuracy``, ``spikes_per_neuron`` (of the last validation, else of training),
-        ``validation_accuracy``, ``learning_rate``, ``seconds``.
+        ``validation_accuracy``, ``learning_rate``, ``seconds``; with a threshold schedule ``theta``.
     """
+    if options.theta_start != 1 and not hasattr(network, "theta"):
+        raise TrainingError(f"theta_start: {type(network).__name__} has no thresholds that change in training; use 1.")
     if task.per_step and (options.time_stretch or options.time_shift):
         raise TrainingError("time_stretch and time_shift would part events from the labels of their steps; use 0.")
     rng = np.random.default_rng(options.seed)
@@ -146,17 +180,26 @@ def train(
         _calibrate(network, task, rng)
         if run is not None:
             run.save_epoch(network, optimiser, rng, None, 0)
-    for epoch in range(first + 1, options.epochs + 1):
-        began = time.perf_counter()
-        record = {"epoch": epoch, **_epoch(network, optimiser, task, options, rng, epoch, on_batch)}
-        record["seconds"] = round(time.perf_counter() - began, 3)
-        if validation is not None:
-            result = evaluate_native(network, validation, dtype=network.dtype)
-            record["validation_accuracy"] = result.accuracy
-            record["spikes_per_neuron"] = result.spikes_per_neuron
-        if run is not None:
-            run.save_epoch(network, optimiser, rng, record, epoch)
-        yield record
+    own = getattr(network, "theta", None)
+    try:
+        for epoch in range(first + 1, options.epochs + 1):
+            began = time.perf_counter()
+            if options.theta_start != 1:
+                network.theta = tuple(theta * options.theta_factor(epoch) for theta in own)
+            record = {"epoch": epoch, **_epoch(network, optimiser, task, options, rng, epoch, on_batch)}
+            record["seconds"] = round(time.perf_counter() - began, 3)
+            if options.theta_start != 1:
+                record["theta"] = list(network.theta)
+            if validation is not None:
+                result = evaluate_native(network, validation, dtype=network.dtype)
+                record["validation_accuracy"] = result.accuracy
+                record["spikes_per_neuron"] = result.spikes_per_neuron
+            if run is not None:
+                run.save_epoch(network, optimiser, rng, record, epoch)
+            yield record
+    finally:
+        if own is not None:  # the same network can be trained on: a schedule starts from its own thresholds
+            network.theta = own
 
 
 def _calibrate(network, task: Task, rng) -> None:
@@ -181,7 +224,7 @@ def _epoch(network, optimiser, task, options: TrainingOptions, rng, epoch, on_ba
         events = augment(task.events.take(chosen), rng, **options.augmentation())
         labels = task.labels[chosen]
         result = network.gradient(
-            events, rule=options.rule, activity=options.activity, **_target(network, labels, events, options.loss)
+            events, **options.learning(events.dt), **_target(network, labels, events, options.loss)
         )
         _refuse_non_finite(result, f"epoch {epoch}, batch {index + 1}", options.learning_rate)
         rate = schedule_factor(options.schedule, optimiser.steps, total, options.warmup)

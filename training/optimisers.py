@@ -102,6 +102,21 @@ def schedule_factor(name: str, step: int, total: int, warmup: int = 0) -> float:
     raise TrainingError(f"schedule '{name}' is unknown; use 'constant' or 'cosine'.")
 
 
+def ramp(name: str, start: float, progress: float) -> float:
+    """Factor that rises or falls from `start` to one while `progress` goes from 0 to 1.
+
+    Parameters
+    ----------
+    name : {'linear', 'cosine'}
+    """
+    p = min(1.0, max(0.0, progress))
+    if name == "cosine":
+        p = 0.5 * (1 - math.cos(math.pi * p))
+    elif name != "linear":
+        raise TrainingError(f"theta_schedule '{name}' is unknown; use 'linear' or 'cosine'.")
+    return start + (1 - start) * p
+
+
 def _positive(value, name) -> float:
     if not (np.isfinite(value) and value > 0):
         raise TrainingError(f"{name} = {value} must be positive.")

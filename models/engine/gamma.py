@@ -120,11 +120,12 @@ class GammaEngine:
     """
 
     def __init__(self, models, dt: float, dtype: str = "float32", threads: int | None = None, sizes=None):
-        self.dtype = np.dtype(dtype)
+        self.dtype, self.dt = np.dtype(dtype), dt
         self.threads = threads or len(os.sched_getaffinity(0))
         lowered = [lower(model, dt) for model in models]
         self.codes: list[LayerCode] = [code for code, _ in lowered]
         self.numbers: list[LayerNumbers] = [numbers for _, numbers in lowered]
+        self.theta = _thetas(models)
         sizes = sizes or [128] * len(models)
         shaped = [(code, self._block(code, n)) for code, n in zip(self.codes, sizes, strict=True)]
         kinds = list(dict.fromkeys(shaped))
@@ -142,6 +143,19 @@ class GammaEngine:
             self.library = compile_library(source, str(self.dtype), headers)
         self.library.gamma_record.restype = self.library.gamma_open.restype = ctypes.c_void_p
         self.library.gamma_recorded.restype = ctypes.c_int64
+
+    def renumber(self, models) -> None:
+        """Take the numbers of models that differ from the engine's in thresholds only; nothing is compiled.
+
+        Raises
+        ------
+        EngineError
+            If their equations have another form.
+        """
+        lowered = [lower(model, self.dt) for model in models]
+        if [code for code, _ in lowered] != self.codes:
+            raise EngineError("The models' equations are not those this engine was generated from; make a new one.")
+        self.numbers, self.theta = [numbers for _, numbers in lowered], _thetas(models)
 
     def _block(self, code: LayerCode, n: int) -> tuple[int, int]:
         """Vector registers (1, 2 or 4) that hold one state of a block of neurons, for registers of 32 and 64 bytes.
@@ -200,6 +214,10 @@ class GammaEngine:
             return np.eye(len(A))[targets]
         # An event is what the signal gained over its decayed value, 1 - alpha of it when constant.
         return (1 - self.numbers[index - 1].alpha) * np.linalg.inv(np.eye(len(A)) - A).T[targets]
+
+
+def _thetas(models) -> tuple[float, ...]:
+    return tuple(model.theta for model in models[:-1])
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from brian2 import ms
 
+from brian2grad.models.errors import EngineError
 from brian2grad.models.events import StepEvents
 from brian2grad.models.spiking_gamma import SpikingGammaNetwork
 
@@ -136,3 +137,26 @@ def test_softmax_of_single_precision_is_that_of_double_precision():
         (loss_1, grad_1), (loss_2, grad_2) = (net.loss_and_grad(events, labels) for net in (single, double))
         assert loss_1 == pytest.approx(loss_2, rel=1e-5)
         np.testing.assert_allclose(grad_1["layer2.b"], grad_2["layer2.b"], rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("options", [{}, {"multiple": True, "adaptation": 0.1}, {"train_tau": True, "signed": True}])
+def test_thresholds_are_numbers_of_the_compiled_engine(options):
+    """A changed theta gives the network made with it, from the same library, and back."""
+    events = random_events(2, 40, 9)
+    changed = network([9, 8, 7, 2], 3, **options)
+    first = changed.forward(events)
+    library = changed.engine().library
+    changed.theta = (0.2, 0.7)
+    fresh = SpikingGammaNetwork(
+        **(changed.config() | {"tau": 8 * ms, "dt": 1 * ms, "tau_theta": 15 * ms, "read_from": 0 * ms})
+    )
+    fresh.parameters = changed.parameters
+    expected, found = fresh.forward(events), changed.forward(events)
+    assert changed.engine().library is library is fresh.engine().library
+    np.testing.assert_array_equal(found.readout, expected.readout)
+    np.testing.assert_array_equal(found.spikes, expected.spikes)
+    assert (found.spikes != first.spikes).any()
+    changed.theta = (THETA, THETA)
+    np.testing.assert_array_equal(changed.forward(events).readout, first.readout)
+    with pytest.raises(EngineError, match="equations are not those"):
+        changed.engine().renumber(network([9, 8, 7, 2], 4).models())

@@ -1,6 +1,7 @@
 """The training loop: it learns, resumes bit for bit, survives interruption and refuses damaged runs."""
 
 import json
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -43,22 +44,51 @@ def test_it_learns(task):
     assert 0 < records[-1]["spikes_per_neuron"] < 20
 
 
-@pytest.mark.parametrize("options", [{}, {"train_tau": True, "buckets": "synapse"}])
-def test_resumed_run_is_bit_identical(task, tmp_path, options):
-    whole = new_network(**options)
-    list(train(whole, task, OPTIONS))
+@pytest.mark.parametrize(
+    ("options", "training"),
+    [({}, {}), ({"train_tau": True, "buckets": "synapse"}, {}), ({}, {"theta_start": 0.3, "rule": "online"})],
+)
+def test_resumed_run_is_bit_identical(task, tmp_path, options, training):
+    whole, chosen = new_network(**options), replace(OPTIONS, **training)
+    list(train(whole, task, chosen))
     run = Run.create(tmp_path / "run", {"run": {"seed": 0}})
-    interrupted = train(new_network(**options), task, OPTIONS, run=run)
+    interrupted = train(new_network(**options), task, chosen, run=run)
     next(interrupted), next(interrupted)
     interrupted.close()  # what an interruption leaves: two finished epochs
     resumed = new_network(seed=99, **options)
-    records = list(train(resumed, task, OPTIONS, run=Run.open(tmp_path / "run"), resume=True))
+    records = list(train(resumed, task, chosen, run=Run.open(tmp_path / "run"), resume=True))
     assert [r["epoch"] for r in records] == [3, 4, 5, 6]
     for name, value in whole.parameters.items():
         np.testing.assert_array_equal(resumed.parameters[name], value)
     assert [r["epoch"] for r in run.metrics()] == [1, 2, 3, 4, 5, 6]
     loaded = SpikingGammaNetwork.load(run.weights)
     np.testing.assert_array_equal(loaded.parameters["layer1.w"], whole.parameters["layer1.w"])
+
+
+def test_threshold_schedule(task, tmp_path):
+    """Thresholds rise to the network's own; a file holds those it was trained with; nothing is compiled again."""
+    network, run = new_network(), Run.create(tmp_path / "run", {"run": {"seed": 0}})
+    library = network.engine().library
+    options = replace(OPTIONS, theta_start=0.2, theta_ramp=0.5)
+    thetas, stored = [], []
+    for record in train(network, task, options, run=run):
+        thetas.append(record["theta"])
+        stored.append(SpikingGammaNetwork.load(run.weights).theta)
+        assert network.engine().library is library
+        assert network.engine().theta == network.theta == stored[-1]
+    np.testing.assert_allclose(np.ravel(thetas), [0.1, 0.7 / 3, 1.1 / 3, 0.5, 0.5, 0.5])
+    assert network.theta == (0.5,)
+    interrupted = train(network, task, options)
+    next(interrupted)
+    interrupted.close()
+    assert network.theta == (0.5,)
+
+
+def test_window_of_the_online_rule_is_a_time():
+    options = TrainingOptions(rule="online", window_ms=100.0, activity=0.2)
+    assert options.learning(0.01) == {"rule": "online", "activity": 0.2, "window": 10}
+    assert options.learning(0.002)["window"] == 50
+    assert "window" not in TrainingOptions(rule="online").learning(0.01)
 
 
 def test_interruption_within_an_epoch_keeps_the_last_one(task, tmp_path):
@@ -154,6 +184,11 @@ def test_augmentation_keeps_counts_and_moves_events(task):
         ({"loss": "hinge"}, "loss 'hinge'"),
         ({"drop": 1.0}, "drop must lie"),
         ({"schedule": "stairs"}, "schedule 'stairs'"),
+        ({"theta_schedule": "stairs"}, "theta_schedule 'stairs'"),
+        ({"theta_start": 0.0}, "theta_start must be positive"),
+        ({"theta_ramp": 1.5}, "theta_ramp a fraction"),
+        ({"window_ms": 5.0}, "window_ms belongs to rule 'online'"),
+        ({"rule": "online", "window_ms": -5.0}, "window_ms = -5.0"),
     ],
 )
 def test_bad_options(options, text):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from brian2grad.training.errors import TrainingError
-from brian2grad.training.optimisers import SGD, Adam, make_optimiser, schedule_factor
+from brian2grad.training.optimisers import SGD, Adam, make_optimiser, ramp, schedule_factor
 
 
 def test_adam_is_the_published_algorithm():
@@ -43,6 +43,12 @@ def test_schedules_start_at_one_after_the_warmup(name):
 def test_cosine_ends_at_zero():
     assert schedule_factor("cosine", 50, 100) == pytest.approx(0.5)
     assert schedule_factor("cosine", 100, 100) == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(("name", "quarter"), [("linear", 0.4), ("cosine", 0.2 + 0.8 * (0.5 - 0.5 * 2**-0.5))])
+def test_ramps_end_at_one_and_stay(name, quarter):
+    assert [ramp(name, 0.2, p) for p in (0, 1, 3)] == pytest.approx([0.2, 1, 1])
+    assert ramp(name, 0.2, 0.25) == pytest.approx(quarter)
 
 
 @pytest.mark.parametrize(
