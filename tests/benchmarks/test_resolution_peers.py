@@ -140,7 +140,7 @@ def test_fptt_updates_follow_the_published_recursion(case):
     mean, dual = {n: v.copy() for n, v in w.items()}, {n: np.zeros_like(v) for n, v in w.items()}
     other = network(spike=peers.fast_sigmoid)
     state = other.start(4)
-    for begin, part in peers.windows(events, 6):
+    for _, part in peers.windows(events, 6):
         other.parameters = w
         slope = {name: differences(other, part, labels, state, value) for name, value in w.items()}
         other.advance(part, state)
