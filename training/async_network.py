@@ -156,8 +156,7 @@ class TrainableAsynchronous(AsynchronousNetwork):
         if self.unlayered.variant == "v2" and np.any(self.sigma):
             raise TrainingError("variant 'v2' has no synchronisation threshold; use variant 'v1' or sigma=0.")
 
-    # -- what the loop calls
-    # ----------------------------------------------------------------------------------
+    # -- what the loop calls ----------------------------------------------------------------------------------
 
     def begin_batch(self, iteration: int, progress: float) -> None:
         """Say where training stands: all that is drawn per batch depends on the iteration only.

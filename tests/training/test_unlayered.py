@@ -77,8 +77,7 @@ def difference(smooth, name, index):
     return value / (12 * h)
 
 
-# -- against plain autograd
-# ----------------------------------------------------------------------------------------------
+# -- against plain autograd -----------------------------------------------------------------------------------
 
 
 def dense_gradient(case):
@@ -187,8 +186,7 @@ def test_equal_to_dense_autograd_on_the_whole_grid(index):
     assert_equal_to_dense(case_of(index))
 
 
-# -- what must not matter
-# ------------------------------------------------------------------------------------------------
+# -- what must not matter -------------------------------------------------------------------------------------
 
 
 def test_threads_do_not_change_the_gradient():
