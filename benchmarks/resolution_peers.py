@@ -30,7 +30,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
 from scipy.sparse import csr_matrix
 
 from brian2grad.models.events import StepEvents
@@ -59,7 +58,11 @@ def surrogate(z):
 
 def forwards(x, decay, before):
     """``y_t = decay*y_{t-1} + x_t`` along the first axis, from ``y_{-1} = before``."""
-    return lfilter([1.0], np.array([1.0, -decay], x.dtype), x, axis=0, zi=(decay * before)[None].astype(x.dtype))[0]
+    y, decay = x.copy(), x.dtype.type(decay)
+    for t in range(len(y)):
+        y[t] += decay * before
+        before = y[t]
+    return y
 
 
 def backwards(x, decay):
@@ -70,6 +73,11 @@ def backwards(x, decay):
 def by_sample(x):
     """(n_steps, n_samples, n) as rows, sample after sample, the order of events."""
     return np.ascontiguousarray(x.transpose(1, 0, 2)).reshape(-1, x.shape[2])
+
+
+def rows(x):
+    """(n_steps, n_samples, n) as rows, step after step."""
+    return x.reshape(-1, x.shape[2])
 
 
 @dataclass
@@ -210,7 +218,7 @@ def bptt_gradient(network: LifNetwork, part: Part, error) -> dict:
     through = decay * (1 - slope)  # a spike takes one off the next step's membrane
     for t in range(len(g_v) - 2, -1, -1):
         g_v[t] += through[t] * g_v[t + 1]
-    w_out = np.einsum("tbi,tbj->ij", part.s, g_u, optimize=True)
+    w_out = rows(part.s).T @ rows(g_u)
     return {"w_in": np.asarray(part.x.T @ by_sample(g_v)), "w_out": w_out}
 
 
