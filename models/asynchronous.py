@@ -7,6 +7,7 @@ import numpy as np
 from brian2 import Quantity, ms, second
 
 from ..equations.asynchronous import asynchronous_lif
+from .checks import checked_group
 from .connectivity import Connectivity, Projection, layered
 from .engine.asynchronous import COUNTERS, STOP_RULES, AsynchronousEngine, check_dtype, queue_code
 from .errors import NetworkError
@@ -261,11 +262,7 @@ class AsynchronousNetwork:
         return float(np.mean(self.predict(events, **options) == np.asarray(labels)))
 
     def _checked_group(self, group) -> int:
-        if group in (None, "all"):
-            return self.n_inputs + self.n_neurons
-        if isinstance(group, bool) or int(group) != group or group < 1:
-            raise NetworkError(f"forward_group = {group}; it is a whole number >= 1, or None for all.")
-        return int(group)
+        return checked_group(group, self.n_inputs + self.n_neurons)
 
     def _check_events(self, steps) -> None:
         if steps.n_units != self.n_inputs:

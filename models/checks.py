@@ -25,3 +25,12 @@ def checked_theta(theta, n_hidden: int) -> tuple[float, ...]:
     if not (np.isfinite(values).all() and (values > 0).all()):
         raise NetworkError(f"theta = {theta} must be positive: it is the precision of the spike code.")
     return tuple(float(v) for v in values)
+
+
+def checked_group(group, everything: int) -> int:
+    """Forward group size; ``None`` and ``'all'`` take `everything` that waits."""
+    if group in (None, "all"):
+        return everything
+    if isinstance(group, bool) or int(group) != group or group < 1:
+        raise NetworkError(f"forward_group = {group}; it is a whole number >= 1, or None for all.")
+    return int(group)

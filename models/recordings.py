@@ -59,6 +59,19 @@ class Tape:
         """Sources delivered into forward step `step` of the batch."""
         return self.group[self.group_ptr[step] : self.group_ptr[step + 1]]
 
+    @property
+    def rows(self) -> np.ndarray:
+        """Timestep of every forward step, counted over the samples: ``sample*T + timestep``."""
+        return np.repeat(np.arange(self.steps.size), self.steps.ravel())
+
+    @property
+    def order(self) -> SpikeList:
+        """Emitted spikes in processing order."""
+        emitted = (self.flags & EMITTED) != 0
+        of_step = np.repeat(np.arange(len(self.spike_ptr) - 1), np.diff(self.spike_ptr))[emitted]
+        row, n_steps = self.rows[of_step], self.steps.shape[1]
+        return SpikeList(row // n_steps, row % n_steps, of_step - self.step_ptr[row], self.spikes[emitted])
+
 
 @dataclass(frozen=True)
 class SpikeList:
@@ -135,12 +148,7 @@ class AsynchronousResult:
     @property
     def spikes(self) -> SpikeList:
         """Emitted spikes in processing order."""
-        tape = self._recorded()
-        emitted = (tape.flags & EMITTED) != 0
-        of_step = np.repeat(np.arange(len(tape.spike_ptr) - 1), np.diff(tape.spike_ptr))[emitted]
-        row = np.repeat(np.arange(tape.steps.size), tape.steps.ravel())[of_step]
-        n_steps = tape.steps.shape[1]
-        return SpikeList(row // n_steps, row % n_steps, of_step - tape.step_ptr[row], tape.spikes[emitted])
+        return self._recorded().order
 
     @property
     def counts(self) -> np.ndarray:

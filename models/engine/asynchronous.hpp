@@ -1,33 +1,5 @@
-// What an asynchronous network, a run and its record are made of.
+// What an event-driven run and its record are made of, whatever the neuron.
 #pragma once
-
-enum { TILE = 16 };  // neurons that are tested together: one cache line of single-precision membranes
-
-// Weights from one population of sources: dense rows onto contiguous neurons, or sparse rows.
-struct Block {
-    int64_t first, width;      // dense: targets are neurons first .. first + width - 1
-    const R* dense;            // (n_pre, width), null if sparse
-    const int64_t* ptr;        // sparse: (n_pre + 1,)
-    const int32_t* targets;    // neurons
-    const R* weights;
-};
-struct Population {  // contiguous sources with the same blocks
-    int64_t first, size, block_begin, block_end;
-};
-struct Network {
-    int64_t n_inputs, n_neurons, n_outputs, n_populations, n_cores;
-    const int32_t* population;  // of every source; sources are the inputs, then the neurons
-    const int32_t* layer;
-    const int32_t* core;
-    const int64_t* fanout;      // synapses with a weight that is not zero
-    const Population* populations;
-    const Block* blocks;
-    const R* leak;              // per neuron, over one timestep
-    const R* sigma;             // synchronisation threshold per neuron
-    const R* const* parameters;
-    const int64_t* steps;       // of the parameters: 1 per neuron, 0 if all neurons share one tile of equal values
-    int64_t leak_step;
-};
 
 enum StopRule { DRAINED = 0, AFTER_OUTPUT = 1, SPIKE_BUDGET = 2, STEP_BUDGET = 3 };
 enum Detail { NOTHING = 0, SPIKES = 1, TAPE = 2 };

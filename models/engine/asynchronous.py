@@ -6,8 +6,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import threading
-import weakref
 
 import numpy as np
 from scipy import sparse
@@ -16,31 +14,21 @@ from ..connectivity import Connectivity
 from ..errors import EngineError, NetworkError
 from .asynchronous_lowering import leak_factors, lower, queue_code
 from .build import compile_library, render
-from .callback import SelectCallback
-from .structures import Block, NetworkStruct, Population, RunStruct, address
+from .event_loop import COUNTERS, STOP_RULES, EventLoop
+from .structures import Block, NetworkStruct, Population, address
+
+__all__ = ["COUNTERS", "STOP_RULES", "AsynchronousEngine", "check_dtype", "queue_code"]
 
 HEADERS = (
     "support.hpp",
     "random.hpp",
     "queues.hpp",
     "asynchronous.hpp",
+    "asynchronous_network.hpp",
     "asynchronous_worker.hpp",
     "asynchronous_driver.hpp",
 )
 TILE = 16
-COUNTERS = (
-    "spikes",
-    "synaptic_operations",
-    "threshold_tests",
-    "forward_steps",
-    "delivered",
-    "queue_max",
-    "queue_sum",
-    "queue_left",
-    "stopped",
-)
-STOP_RULES = {"drained": 0, "after_output": 1, "spike_budget": 2, "step_budget": 3}
-DETAILS = {"nothing": 0, "spikes": 1, "tape": 2}
 
 
 @functools.cache
@@ -48,7 +36,7 @@ def _source(items: tuple) -> str:
     return render("asynchronous.cpp.jinja", **dict(items))
 
 
-class AsynchronousEngine:
+class AsynchronousEngine(EventLoop):
     """One network under one scheduler, compiled.
 
     Parameters
@@ -64,6 +52,8 @@ class AsynchronousEngine:
         Default: all cores this process may use.
     """
 
+    remedy = "Weaken the recurrent weights, raise V_th, keep refractory=True, or set a spike budget as stop rule."
+
     def __init__(self, connectivity: Connectivity, model, scheduler, sigma, dtype="float32", threads=None):
         self.connectivity, self.model, self.dtype = connectivity, model, np.dtype(dtype)
         self.threads = threads or len(os.sched_getaffinity(0))
@@ -71,18 +61,13 @@ class AsynchronousEngine:
         values = {"synchronised": bool(np.any(sigma)), **code.__dict__, **queue_code(scheduler)}
         source = _source(tuple(sorted(values.items())))
         self.compiled = values["queue"] != "external"
-        self._library = compile_library(source, self.dtype.name, HEADERS)
-        self._library.engine_create.restype = ctypes.c_void_p
-        self._library.engine_free.argtypes = [ctypes.c_void_p]
+        library = compile_library(source, self.dtype.name, HEADERS)
         self._uniform_leak = np.ndim(leak_factors(model, 1.0)) == 0
         self._leak = self._tiles(np.float64(1) if self._uniform_leak else np.ones(connectivity.n_neurons))
         self._dt = None
-        self._lock = threading.Lock()
         self._kept: list = [self._leak]
         cores = scheduler.core_of(connectivity)
-        network = self._network(code, sigma, cores, scheduler.cores)
-        self._handle = ctypes.c_void_p(self._library.engine_create(ctypes.byref(network)))
-        self._finalizer = weakref.finalize(self, self._library.engine_free, self._handle)
+        self._open(library, self._network(code, sigma, cores, scheduler.cores))
 
     # -- what the library reads: every array is kept alive in self._kept -------------------------------
 
@@ -182,67 +167,7 @@ class AsynchronousEngine:
         if dt != self._dt:
             self._leak[:] = self._tiles(leak_factors(self.model, dt))
             self._dt = dt
-        shape = (events.n_samples, events.n_steps)
-        n_out = self.connectivity.n_outputs
-        result = {
-            "counters": np.zeros((*shape, len(COUNTERS)), np.int64),
-            "outputs": np.zeros((*shape, n_out), np.int32),
-            "first": np.zeros((*shape, n_out, 2), np.int64),
-        }
-        failure = np.zeros(2, np.int64)
-        numbers = scheduler.numbers(counter)
-        ids = options.pop("sample_ids", None)
-        arrays = {
-            "ptr": np.ascontiguousarray(events.ptr, np.int64),
-            "units": np.ascontiguousarray(events.units, np.int32),
-            "values": np.ascontiguousarray(events.values, self.dtype),
-            "sample_ids": np.arange(shape[0]) if ids is None else np.ascontiguousarray(ids, np.int64),
-            "key_parameters": np.array([numbers[name] for name in sorted(numbers)] or [0.0]),
-            "failure": failure,
-            **result,
-        }
-        select = None if self.compiled else SelectCallback(scheduler, self.connectivity, self.dtype)
-        run = RunStruct(
-            n_samples=shape[0],
-            n_steps=shape[1],
-            threads=self.threads if self.compiled else 1,
-            detail=DETAILS[detail],
-            select=select.pointer if select else None,
-            **{name: address(array) for name, array in arrays.items()},
-            **options,
-        )
-        with self._lock:  # Python's own is released during the call, and a handle has one set of workers
-            status = self._library.engine_run(self._handle, ctypes.byref(run))
-            record = self._record(shape) if detail != "nothing" and not status else {}
-        if select is not None and select.error is not None:
-            raise select.error
-        if status:
-            sample, step = failure
-            raise NetworkError(
-                f"Runaway excitation: sample {sample} passed {run.max_spikes} spikes in timestep {step}. "
-                "Weaken the "
-                "recurrent weights, raise V_th, keep refractory=True, or set a spike budget as stop rule."
-            )
-        return result | record
-
-    def _record(self, shape) -> dict:
-        sizes = np.zeros(4, np.int64)
-        self._library.record_sizes(self._handle, ctypes.c_void_p(address(sizes)))
-        n_steps, n_spikes, n_group, n_received = map(int, sizes)
-        record = {
-            "steps": np.zeros(shape, np.int32),
-            "spike_ptr": np.zeros(n_steps + 1, np.int64),
-            "spikes": np.zeros(n_spikes, np.int32),
-            "flags": np.zeros(n_spikes, np.uint8),
-            "group_ptr": np.zeros(n_steps + 1, np.int64),
-            "group": np.zeros(n_group, np.int32),
-            "multiplicity": np.zeros(n_group, self.dtype),
-            "received_ptr": np.zeros(n_steps + 1, np.int64),
-            "received": np.zeros(n_received, np.int32),
-            "membrane": np.zeros(n_received, self.dtype),
-        }
-        self._library.record_copy(self._handle, *(ctypes.c_void_p(address(a)) for a in record.values()))
-        return record
+        return self._execute(events, scheduler, options, detail, counter)
 
 
 def check_dtype(dtype) -> str:

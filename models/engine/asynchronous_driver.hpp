@@ -1,7 +1,6 @@
-// Batches, threads, and what Python calls.
+// Batches, threads, and what Python calls. Included after a Network and its Worker.
 #pragma once
 #include <memory>
-#include "asynchronous_worker.hpp"
 
 struct Engine {
     Network net;

@@ -58,6 +58,9 @@ class Request:
         Also return the derivative with respect to the bucket update.
     rule : {'filter', 'direct', 'detached'}
         What a layer sends down, see `GammaEngine.send`.
+    given : list over hidden layers of StepEvents, optional
+        Spikes that the layers are taken to have emitted, in place of those of their own code: replays, and reverses,
+        a run in another order. Signals and readout are those of the given spikes.
     """
 
     loss: str = "none"
@@ -73,6 +76,7 @@ class Request:
     count_neurons: bool = False
     traces: bool = False
     rule: str = "filter"
+    given: list[StepEvents] | None = None
 
 
 @dataclass
@@ -302,7 +306,21 @@ class Call:
             self._out(result.neuron_spikes),
             self._pointers(result.signals),
             self._pointers(result.estimates),
+            *self._given(wanted.given, events),
         )  # fmt: skip
+
+    def _given(self, layers, events: StepEvents) -> list:
+        """Tables of the spikes given for every hidden layer."""
+        if layers is None:
+            return []
+        shapes = [(e.n_samples, e.n_steps, e.n_units) for e in layers]
+        expected = [(events.n_samples, events.n_steps, shape[1]) for shape in self._shapes[:-1]]
+        if shapes != expected:
+            raise NetworkError(f"The given spikes have (samples, steps, units) {shapes}; the network's are {expected}.")
+        arrays = [[np.ascontiguousarray(e.ptr, np.int64) for e in layers],
+                  [np.ascontiguousarray(e.units, np.int32) for e in layers],
+                  [np.ascontiguousarray(e.values, self.engine.dtype) for e in layers]]  # fmt: skip
+        return [self._pointers(column) for column in arrays]
 
     def _layers(self, parameters, activity):
         engine, dtype = self.engine, self.engine.dtype

@@ -17,6 +17,9 @@ struct Batch {
     int32_t* neuron_spikes;  // (n_samples, total hidden) or null
     R** signals;             // per hidden layer (n_samples, n_steps, n), or null
     R** estimates;           // the same for the estimates
+    const int64_t** given_ptr;     // per hidden layer as ptr: its spikes are these, whatever its code says; or null
+    const int32_t** given_units;
+    const R** given_values;
 };
 
 enum Loss { NONE = 0, CROSS_ENTROPY = 1, SQUARED_ERROR = 2, EXTERNAL = 3 };
@@ -74,16 +77,22 @@ template <class T> static T* at_least(std::vector<T>& memory, size_t size) {
 
 static EventView view(const Events& e) { return {e.ptr.data(), e.units.data(), e.values.data()}; }
 
-template <class U, class X> static void load_events(const Batch& b, int s, Events& out) {
-    const int64_t* ptr = b.ptr + (size_t)s * b.n_steps;
-    const int64_t begin = ptr[0], count = ptr[b.n_steps] - begin;
-    const U* units = static_cast<const U*>(b.units) + begin;
-    const X* values = static_cast<const X*>(b.values) + begin;
-    out.ptr.resize(b.n_steps + 1);
+// Events of sample s out of those of a batch.
+template <class U, class X>
+static void load_events(const int64_t* ptr, const void* units, const void* values, int s, int n_steps, Events& out) {
+    ptr += (size_t)s * n_steps;
+    const int64_t begin = ptr[0], count = ptr[n_steps] - begin;
+    const U* from = static_cast<const U*>(units) + begin;
+    const X* carried = static_cast<const X*>(values) + begin;
+    out.clear();
+    out.ptr.resize(n_steps + 1);
     out.units.resize(count);
     out.values.resize(count);
-    for (int t = 0; t <= b.n_steps; t++) out.ptr[t] = ptr[t] - begin;
-    for (int64_t e = 0; e < count; e++) { out.units[e] = (int32_t)units[e]; out.values[e] = R(values[e]); }
+    for (int t = 0; t <= n_steps; t++) out.ptr[t] = ptr[t] - begin;
+    for (int64_t e = 0; e < count; e++) { out.units[e] = (int32_t)from[e]; out.values[e] = R(carried[e]); }
+}
+template <class U, class X> static void load_events(const Batch& b, int s, Events& out) {
+    load_events<U, X>(b.ptr, b.units, b.values, s, b.n_steps, out);
 }
 
 // Spikes of a span in the order of steps and neurons.
@@ -176,7 +185,9 @@ static void run_sample(const Layer* layers, const std::vector<Packed>& packed, c
         const Kind& kind = kind_table[layers[l].kind];
         ws.buckets[l].assign(packed[l].vectors() * kind.buckets, V{});
         ws.code[l].assign(packed[l].vectors() * kind.codes, V{});
-        if (l) ws.events[l].clear();
+        if (l && b.given_ptr)
+            load_events<int32_t, R>(b.given_ptr[l - 1], b.given_units[l - 1], b.given_values[l - 1], s, T, ws.events[l]);
+        else if (l) ws.events[l].clear();
         if (!shard) continue;
         at_least(ws.trace[l], packed[l].vectors() * SPAN * kind.buckets);
         at_least(ws.marks[l], ws.buckets[l].size() * ((T + SPAN - 1) / SPAN));
@@ -196,7 +207,7 @@ static void run_sample(const Layer* layers, const std::vector<Packed>& packed, c
                          !last && b.estimates ? at_least(ws.estimate, rows) : nullptr};
             kind_table[layers[l].kind].forward(layers[l], p, span);
             if (!last) {
-                emit(p, layers[l].n, steps, span.spiking, span.jump, span.count, ws.events[l + 1]);
+                if (!b.given_ptr) emit(p, layers[l].n, steps, span.spiking, span.jump, span.count, ws.events[l + 1]);
                 if (b.signals) copy_rows(b.signals[l] + first, span.signal, steps, p.ld, layers[l].n);
                 if (b.estimates) copy_rows(b.estimates[l] + first, span.estimate, steps, p.ld, layers[l].n);
             } else {

@@ -31,7 +31,8 @@ class Batch(ctypes.Structure):
         *[
             (name, ctypes.c_void_p)
             for name in (
-                "ptr units values labels targets weight readout losses spikes neuron_spikes signals estimates"
+                "ptr units values labels targets weight readout losses spikes neuron_spikes signals estimates "
+                "given_ptr given_units given_values"
             ).split()
         ],
     ]

@@ -1,4 +1,4 @@
-"""The C structures of ``asynchronous.hpp`` as ctypes sees them."""
+"""The C structures of the event loops as ctypes sees them."""
 
 from __future__ import annotations
 
@@ -33,6 +33,18 @@ class NetworkStruct(ctypes.Structure):
         + _fields("population layer core fanout populations blocks leak sigma parameters steps", _pointer)
         + [("leak_step", _int)]
     )
+
+
+class GammaLayer(ctypes.Structure):
+    """``Layer`` of ``gamma_async.hpp``."""
+
+    _fields_ = _fields("kind n_pre n first fanout", _int) + _fields("weights parameters A c scales", _pointer)
+
+
+class GammaNetwork(ctypes.Structure):
+    """``Network`` of ``gamma_async.hpp``."""
+
+    _fields_ = _fields("n_inputs n_neurons n_layers idle_at_start", _int) + _fields("layer layers", _pointer)
 
 
 class RunStruct(ctypes.Structure):
