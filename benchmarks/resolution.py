@@ -23,6 +23,7 @@ neuron at the resolution of training; D growth of memory in training a batch of 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import time
@@ -57,23 +58,35 @@ def grid(seeds: int, dts, methods) -> list[dict]:
 
 
 class Results:
-    """Lines of a file, rewritten whole and atomically with every new one."""
+    """Lines of a file, rewritten whole and atomically with every new one; several processes may share it."""
 
     def __init__(self, path: Path):
         self.path = path
-        self.rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        self.read()
+
+    def read(self) -> None:
+        """Take what is in the file."""
+        lines = self.path.read_text().splitlines() if self.path.is_file() else []
+        self.rows = [json.loads(line) for line in lines]
 
     def find(self, **what) -> dict | None:
         """The line with these entries."""
+        self.read()
         return next((row for row in self.rows if all(row.get(k) == v for k, v in what.items())), None)
 
     def add(self, row: dict) -> None:
         """Append a line."""
-        self.rows.append(row | {"git": git_commit()})
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
-        os.replace(temporary, self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            self.read()
+            self.rows.append(row | {"git": git_commit()})
+            temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+            os.replace(temporary, self.path)
+        finally:
+            os.close(folder)
 
 
 def simulate(results: Results, arguments) -> None:

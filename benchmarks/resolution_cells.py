@@ -26,11 +26,11 @@ GAMMA = {"K": 5, "tau_ms": 60.0, "theta": 1.0, "memory": "paper", "multiple": Tr
 TUNED = {
     "filter": {"learning_rate": 5e-3, "activity": 0.05},
     "online": {"learning_rate": 5e-3, "activity": 0.05, "window_ms": 40.0},
-    "bptt": {"learning_rate": 2e-3, "tau_ms": 30.0},
+    "bptt": {"learning_rate": 5e-3, "tau_ms": 30.0},
     "ottt": {"learning_rate": 2e-3, "tau_ms": 30.0},
     "es_d_rtrl": {"learning_rate": 2e-3, "tau_ms": 30.0, "trace_tau_ms": 30.0},
-    "fptt": {"learning_rate": 2e-3, "tau_ms": 30.0, "alpha": 0.5},
-    "fptt_10ms": {"learning_rate": 2e-3, "tau_ms": 30.0, "alpha": 0.5},
+    "fptt": {"learning_rate": 1e-3, "tau_ms": 30.0, "alpha": 0.5},
+    "fptt_10ms": {"learning_rate": 1e-3, "tau_ms": 30.0, "alpha": 0.5},
 }
 METHODS = tuple(TUNED)
 
