@@ -122,9 +122,30 @@ def evaluate_timed(network, run, task: Task, stop, data, data_root, engine="nati
         raise TrainingError("Continuous time has no forward steps: stop at 'drained' or 'first-output'.")
     data = data or run.config["data"]["name"]
     archive = load(data, data_root, "validation", held_out_speaker=run.config["data"].get("held_out_speaker"))
-    archive = cropped(archive[: len(task)], task.events.n_steps * task.events.dt)
     rest = network.dt if network.model.once_per_timestep else 0 * ms
-    scheduler = TimedScheduler(axonal=0.1 * ms, refractory=rest)
+    return continuous(network, archive, task, TimedScheduler(axonal=0.1 * ms, refractory=rest), stop, engine, device)
+
+
+def continuous(network, archive, task: Task, scheduler: TimedScheduler, stop, engine="native", device="runtime"):
+    """Evaluate the first samples of an archive in continuous time.
+
+    Parameters
+    ----------
+    network : AsynchronousNetwork
+    archive : EventArchive
+        What `task` was made of.
+    task : Task
+    scheduler : TimedScheduler
+    stop : {'drained', 'first-output'}
+    engine : {'native', 'brian2'}
+    device : str
+        Of Brian 2.
+
+    Returns
+    -------
+    AsyncEvaluation
+    """
+    archive = cropped(archive[: len(task)], task.events.n_steps * task.events.dt)
     began = time.perf_counter()
     if engine == "brian2":
         result = network.brian2(archive, mode="event", device=device, scheduler=scheduler, stop=stop)
