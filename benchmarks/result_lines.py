@@ -1,0 +1,56 @@
+"""A study's results: one JSON line per cell, with its parameters and seed."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+
+from brian2grad.training.runs import git_commit
+
+
+class Results:
+    """Lines of a file, rewritten whole and atomically with every new one; several processes may share it.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.read()
+
+    def read(self) -> None:
+        """Take what is in the file."""
+        lines = self.path.read_text().splitlines() if self.path.is_file() else []
+        self.rows = [json.loads(line) for line in lines]
+
+    def find(self, **what) -> dict | None:
+        """The line with these entries."""
+        self.read()
+        return next((row for row in self.rows if all(row.get(k) == v for k, v in what.items())), None)
+
+    def add(self, row: dict) -> None:
+        """Append a line, with the commit it was computed with."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            self.read()
+            self.rows.append(row | {"git": git_commit()})
+            temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+            os.replace(temporary, self.path)
+        finally:
+            os.close(folder)
+
+    def settle(self, **settings) -> None:
+        """Write the settings that all lines share as the first line, or refuse a file made with others."""
+        header = json.loads(json.dumps({"kind": "settings", **settings}))
+        self.read()
+        if not self.rows:
+            self.add(header)
+        elif not header.items() <= self.rows[0].items():
+            raise SystemExit(f"{self.path} was made with other settings: move it away to start afresh.")
