@@ -39,7 +39,7 @@ class TrainingOptions:
     rule : str
         Gradient rule of the network.
     window_ms : float
-        Rule `online`: time after which errors are cut off; 0: the network's own, `default_window`.
+        For rule `online` only: time after which errors are cut off; 0: the network's own, `default_window`.
     activity : float
         Weight of the penalty on the mean hidden signal: fewer spikes.
     theta_start : float
@@ -98,8 +98,6 @@ class TrainingOptions:
             raise TrainingError("level must lie in [0, 1), and fibres be at least 1.")
         if not (self.theta_start > 0 and 0 <= self.theta_ramp <= 1):
             raise TrainingError("theta_start must be positive, and theta_ramp a fraction of the epochs.")
-        if self.window_ms and self.rule != "online":
-            raise TrainingError(f"window_ms belongs to rule 'online'; leave it out for '{self.rule}'.")
         schedule_factor(self.schedule, 0, 1), self.theta_factor(1)  # refuse unknown names
 
     def augmentation(self) -> dict:
@@ -114,7 +112,7 @@ class TrainingOptions:
     def learning(self, dt: float) -> dict:
         """Arguments of a network's `gradient` beside batch and targets; `dt` in seconds."""
         options = {"rule": self.rule, "activity": self.activity}
-        if self.window_ms:
+        if self.rule == "online" and self.window_ms:
             options["window"] = max(1, round(self.window_ms * 1e-3 / dt))
         return options
 
