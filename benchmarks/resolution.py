@@ -41,6 +41,15 @@ RESULTS = HERE / "results" / "resolution.jsonl"
 DTS = (10.0, 5.0, 2.0, 1.0, 0.32, 0.1)  # ms: 32, 64, 160, 320, 1000, 3200 steps
 # An update of all weights after every step takes hours at 3200 steps.
 MOST_STEPS = {"fptt": 320}
+# What `--tune` tries.
+RATES = (5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
+TAUS = [{"tau_ms": tau} for tau in (15.0, 30.0, 60.0)]
+TRIED = {
+    "bptt": TAUS,
+    "ottt": TAUS,
+    "es_d_rtrl": [{"tau_ms": tau, "trace_tau_ms": trace} for tau in (30.0, 60.0) for trace in (30.0, 100.0)],
+    "fptt": [{"alpha": alpha} for alpha in (0.1, 0.5)],
+}
 
 
 def steps_of(dt: float) -> int:
@@ -102,13 +111,13 @@ def simulate(results: Results, arguments) -> None:
             results.add({"kind": "memory", **in_own_process(cell["method"], steps)})
     data = None
     for cell in grid(arguments.seeds, arguments.dts, arguments.methods):
-        if results.find(kind="accuracy", **cell):
+        if results.find(kind="accuracy", data=arguments.data, **cell):
             continue
         if late():
             return
         data = data or load(arguments)
         row = run_cell(cell["method"], cell["dt_ms"], cell["seed"], data, arguments.dts, common)
-        results.add({"kind": "accuracy", **row})
+        results.add({"kind": "accuracy", "data": arguments.data, **row})
         own = next(t for t in row["tests"] if t["dt_ms"] == cell["dt_ms"])
         print(f"{row['method']:<10} {row['steps']:>5} steps, seed {row['seed']}: {own['accuracy']:.2f} %, "
               f"{own['spikes_per_neuron']:.2f} spikes per neuron, {row['seconds']:.0f} s", flush=True)  # fmt: skip
@@ -116,13 +125,13 @@ def simulate(results: Results, arguments) -> None:
 
 def load(arguments) -> Data:
     """Recordings of the study."""
-    train, test = load_splits("nmnist8", arguments.data_root)
+    train, test = load_splits(arguments.data, arguments.data_root)
     return Data(train[: arguments.samples], test[:300] if arguments.quick else test)
 
 
 def tune(arguments) -> None:
     """Try learning rates and decays at 10 ms on the last 1000 training recordings."""
-    train, _ = load_splits("nmnist8", arguments.data_root)
+    train, _ = load_splits(arguments.data, arguments.data_root)
     data = Data(train[: arguments.samples], train[len(train) - 1000 :])
     for method in arguments.methods:
         for rate in RATES:
@@ -132,19 +141,10 @@ def tune(arguments) -> None:
                       f"{row['tests'][0]['spikes_per_neuron']:.2f} spikes", flush=True)  # fmt: skip
 
 
-RATES = (5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
-TAUS = [{"tau_ms": tau} for tau in (15.0, 30.0, 60.0)]
-TRIED = {
-    "bptt": TAUS,
-    "ottt": TAUS,
-    "es_d_rtrl": [{"tau_ms": tau, "trace_tau_ms": trace} for tau in (30.0, 60.0) for trace in (30.0, 100.0)],
-    "fptt": [{"alpha": alpha} for alpha in (0.1, 0.5)],
-}
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="nmnist8", help="a data set of 320 ms recordings (nmnist8, nmnist10)")
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--minutes", type=float, help="start nothing new after this time")
     parser.add_argument("--seeds", type=int, default=3, help="of SpikingGamma; the others have one")
@@ -159,7 +159,8 @@ def main() -> None:
     arguments = parser.parse_args()
     out = arguments.out or HERE / "output"
     out.mkdir(parents=True, exist_ok=True)
-    stem = out / f"resolution{'_quick' if arguments.quick else ''}"
+    name = "" if arguments.data == "nmnist8" else f"_{arguments.data}"
+    stem = out / f"resolution{name}{'_quick' if arguments.quick else ''}"
     if arguments.tune:
         tune(arguments)
         return
@@ -171,11 +172,12 @@ def main() -> None:
         simulate(results, arguments)
     if not results.rows:
         parser.error("there are no results yet: give --data-root, or more --minutes")
-    text = table(results.rows)
+    rows = [row for row in results.rows if row.get("data", arguments.data) == arguments.data]
+    text = table(rows)
     print(text)
     stem.with_suffix(".txt").write_text(text + "\n")
     for ending in ("png", "pdf"):
-        plot(results.rows).savefig(stem.with_suffix(f".{ending}"))
+        plot(rows).savefig(stem.with_suffix(f".{ending}"))
 
 
 if __name__ == "__main__":
