@@ -46,11 +46,17 @@ class AsynchronousGammaResult:
         return self.tape.order
 
     @property
+    def sparse_counts(self) -> sparse.csr_array:
+        """Spikes per hidden neuron, one row per (sample, timestep)."""
+        order, (n_samples, n_steps) = self.order, self.tape.steps.shape
+        entries = np.ones(len(order), np.int32), (order.sample * n_steps + order.timestep, order.neuron)
+        return sparse.csr_array(sparse.coo_array(entries, shape=(n_samples * n_steps, sum(self.sizes[1:-1]))))
+
+    @property
     def neuron_spikes(self) -> np.ndarray:
         """Spikes of every hidden neuron, (n_samples, n_hidden)."""
-        order, n = self.order, sum(self.sizes[1:-1])
-        flat = np.bincount(order.sample * n + order.neuron, minlength=len(self.tape.steps) * n)
-        return flat.reshape(len(self.tape.steps), n)
+        order, n_samples, n = self.order, len(self.tape.steps), sum(self.sizes[1:-1])
+        return np.bincount(order.sample * n + order.neuron, minlength=n_samples * n).reshape(n_samples, n)
 
     @property
     def spikes(self) -> np.ndarray:
@@ -226,12 +232,29 @@ class AsynchronousSpikingGamma(SpikingGammaNetwork):
         return AsynchronousGammaResult(counters, Tape.of(raw), self.sizes, float(self.dt))
 
     def _run(self, events, dtype=None, **options):
-        """What the synchronous network's engine makes of the spikes that were delivered: readout, loss, gradient."""
         if options.get("analog") or not self.n_neurons:  # without spikes there is no order
             return super()._run(events, dtype, **options)
         happened = self.run(events, dtype=dtype, **(self.batch_order() if options.get("gradient") else {}))
+        return self.replay(events, happened, dtype=dtype, **options)
+
+    def replay(self, events: StepEvents, happened: AsynchronousGammaResult, *, dtype=None, **options):
+        """Readout, loss and gradient of what happened in `run`, computed by the synchronous network's engine.
+
+        Parameters
+        ----------
+        events : StepEvents
+        happened : AsynchronousGammaResult
+            Of the same events.
+        **options
+            As in `SpikingGammaNetwork.forward`.
+
+        Returns
+        -------
+        EngineResult
+            ``signals`` are those at the end of the timesteps; there are no ``estimates``, which change within one.
+        """
         result = super()._run(events, dtype, given=happened.delivered, **options)
-        result.spikes, result.estimates = happened.spikes, None  # estimates change within a timestep
+        result.spikes, result.estimates = happened.spikes, None
         if result.neuron_spikes is not None:
             result.neuron_spikes = happened.neuron_spikes
         return result
