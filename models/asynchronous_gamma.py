@@ -14,7 +14,7 @@ from .errors import NetworkError
 from .events import StepEvents, bin_events
 from .priority import Scheduler
 from .recordings import SpikeList, Tape
-from .schedulers import RandomScheduler, TimedScheduler
+from .schedulers import LayerSynchronous, RandomScheduler, TimedScheduler
 from .spiking_gamma import SpikingGammaNetwork
 from .stopping import as_stop
 
@@ -260,10 +260,14 @@ class AsynchronousSpikingGamma(SpikingGammaNetwork):
         return result
 
     def brian2(self, events, device="runtime", **options):
-        """Not available: the Brian 2 network of SpikingGamma layers runs them one after the other."""
-        raise NetworkError(
-            "Brian 2 runs SpikingGamma layers one after the other; use SpikingGammaNetwork.load(path).brian2(events)."
-        )
+        """Run the network in Brian 2, if its order is that of layers; see `SpikingGammaNetwork.brian2`."""
+        at_once = isinstance(self.scheduler, LayerSynchronous) or self.forward_group in (None, "all")
+        if not (at_once and self.once_per_timestep and self.idle == "end"):
+            raise NetworkError(
+                "Brian 2 runs SpikingGamma layers one after the other: use scheduler=LayerSynchronous(), on the command "
+                "line --scheduler layered."
+            )
+        return super().brian2(events, device=device, **options)
 
     # -- learning ----------------------------------------------------------------------------------------------
 

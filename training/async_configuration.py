@@ -8,6 +8,7 @@ import numpy as np
 from brian2 import ms
 
 from ..models.asynchronous import AsynchronousNetwork
+from ..models.asynchronous_gamma import AsynchronousSpikingGamma
 from ..models.schedulers import (
     FifoScheduler,
     LayerSynchronous,
@@ -17,6 +18,7 @@ from ..models.schedulers import (
     TimedScheduler,
     momentum_noise,
 )
+from ..models.spiking_gamma import SpikingGammaNetwork
 from .async_losses import AsyncLoss
 from .async_network import TrainableAsynchronous
 from .errors import TrainingError
@@ -38,6 +40,7 @@ _NETWORK = {
 _NETWORK |= {"scheduler", "noise", "noise_decay", "noise_step"}
 _PLAIN = ("refractory", "refractory_dropout", "spike_dropout", "input_dropout", "sigma", "dtype")
 _NETWORK |= set(_PLAIN)
+_ORDER = ("scheduler", "forward_group", "noise", "noise_decay", "noise_step", "once_per_timestep", "idle")
 _GRADIENT = {"clip", "groups", "trained", "mixed_schedulers", "mixed_groups"}
 
 
@@ -104,6 +107,34 @@ def build_async(config: dict, task, seed: int, threads: int | None = None) -> Tr
         order=_mixed(gradient, network) if name == "mixed" else None,
         trained=tuple(gradient.get("trained", ("w",))),
     )  # fmt: skip
+
+
+def gamma_order(network: dict) -> dict:
+    """Take the order of execution out of a gamma network's options; empty if it runs layer by layer.
+
+    Returns
+    -------
+    dict
+        Arguments of `AsynchronousSpikingGamma`.
+    """
+    given = {name: network.pop(name) for name in _ORDER if name in network}
+    if not given:
+        return {}
+    name = given.get("scheduler", "random")
+    return {
+        "scheduler": make_scheduler(name, given),
+        "forward_group": parse_group(given.get("forward_group", 8)),
+        "order": _mixed({}, given) if name == "mixed" else None,
+        **{name: given[name] for name in ("once_per_timestep", "idle") if name in given},
+    }
+
+
+def open_gamma(run, *, scheduler=None, forward_group=None, noise=None, **overrides) -> SpikingGammaNetwork:
+    """Network of a gamma run in the order it was trained in, layer by layer or not, unless another is given."""
+    given = {"scheduler": scheduler, "forward_group": forward_group, "noise": noise}
+    order = gamma_order(dict(run.config.get("network", {})) | {k: v for k, v in given.items() if v is not None})
+    kind = AsynchronousSpikingGamma if order else SpikingGammaNetwork
+    return kind.load(run.weights, **order, **overrides)
 
 
 def _per_neuron(network, name, output_name, default, n_hidden, n_out):

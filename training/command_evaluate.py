@@ -12,7 +12,9 @@ from brian2 import Quantity, ms, prefs, second
 from rich.console import Console
 
 from ..models import SpikingGammaNetwork
+from ..models.asynchronous_gamma import AsynchronousSpikingGamma
 from ..models.devices import check_device
+from .async_configuration import open_gamma
 from .configuration import evaluation_task, parse_time
 from .data.storage import write_npz
 from .errors import TrainingError
@@ -26,10 +28,11 @@ DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data sets (or
 
 
 Scheduler = Annotated[
-    str | None, typer.Option(help="async: random, momentum, fifo, lifo, timed or layered; default: as trained.")
+    str | None,
+    typer.Option(help="Order: random, momentum, fifo, lifo, layered or (async) timed; default: as trained."),
 ]
-Group = Annotated[str | None, typer.Option(help="async: neurons per forward step, or all; default: as trained.")]
-Noise = Annotated[float | None, typer.Option(help="async: momentum noise.")]
+Group = Annotated[str | None, typer.Option(help="Neurons per forward step, or all; default: as trained.")]
+Noise = Annotated[float | None, typer.Option(help="Momentum noise.")]
 StopRule = Annotated[
     str, typer.Option("--stop", help="async: drained, first-output, or a number of forward steps after it.")
 ]
@@ -46,11 +49,11 @@ def _refuse_async_options(**given) -> None:
             raise TrainingError(f"--{name.replace('_', '-')} belongs to asynchronous runs; this one is a gamma run.")
 
 
-def open_network(run: Run, dt: str | None, **overrides) -> SpikingGammaNetwork:
-    """Network of a run, at another time step if asked."""
+def open_network(run: Run, dt: str | None, **options) -> SpikingGammaNetwork:
+    """Network of a gamma run, at another time step or in another order if asked."""
     if dt is not None:
-        overrides["dt"] = parse_time(dt, "dt")
-    return SpikingGammaNetwork.load(run.weights, **overrides)
+        options["dt"] = parse_time(dt, "dt")
+    return open_gamma(run, **options)
 
 
 def evaluate(
@@ -79,8 +82,10 @@ def evaluate(
     data_root = data_root or run.config["run"].get("data_root")
     compilations = None
     if not is_async(run):
-        _refuse_async_options(scheduler=scheduler, forward_group=forward_group, noise=noise, stop=stop)
-        network = open_network(run, dt, threads=threads)
+        _refuse_async_options(stop=stop)
+        network = open_network(
+            run, dt, scheduler=scheduler, forward_group=forward_group, noise=noise, threads=threads
+        )  # fmt: skip
     task = evaluation_task(run.config, data, _step(run, dt), data_root, limit)
     with counting(len(task), f"evaluating on {engine}", quiet=as_json) as progress:
         if is_async(run):
@@ -95,13 +100,17 @@ def evaluate(
             result = evaluate_native(network, task, on_sample=progress)
         else:
             result, compilations = evaluate_brian2(network, task, device=device, on_sample=progress)
-    report = result.report(network, task) | {
-        "seed": run.config["run"]["seed"],
-        "engine": engine,
-        "device": device if engine == "brian2" else "cpu",
-        "git": git_commit(),
-        "data": data,
-    }
+    report = (
+        _order(network)
+        | result.report(network, task)
+        | {
+            "seed": run.config["run"]["seed"],
+            "engine": engine,
+            "device": device if engine == "brian2" else "cpu",
+            "git": git_commit(),
+            "data": data,
+        }
+    )
     if compilations is not None:
         report["compilations"] = compilations
     if predictions is not None:
@@ -111,6 +120,14 @@ def evaluate(
         console.print(json.dumps(report), markup=False)
     else:
         _print_report(console, report)
+
+
+def _order(network) -> dict:
+    """Order of execution of a gamma network that runs without a layer barrier."""
+    if not isinstance(network, AsynchronousSpikingGamma):
+        return {}
+    group = network.forward_group
+    return {"scheduler": network.scheduler.name, "forward_group": "all" if group is None else group}
 
 
 def _step(run: Run, dt: str | None) -> Quantity:
@@ -144,6 +161,8 @@ def _print_report(console: Console, report: dict) -> None:
         "decision": _async_latency_text(report) if "stop" in report else _latency_text(latency),
         "run": f"{report['engine']} on {report['device']}, {report['seconds']:.2f} s, dt {report['dt_ms']:g} ms",
     }
+    if "scheduler" in report and "stop" not in report:
+        rows["order"] = f"{report['scheduler']}, forward group {report['forward_group']}"
     if "compilations" in report:
         rows["compiled"] = f"{report['compilations']} time(s)"
     for name, text in rows.items():
@@ -201,8 +220,8 @@ def simulate(
             echo=console.print, **({} if dt is None else {"dt": parse_time(dt, "dt")}),
         )  # fmt: skip
         return
-    _refuse_async_options(scheduler=scheduler, forward_group=forward_group, stop=stop)
-    network = open_network(run, dt)
+    _refuse_async_options(stop=stop)
+    network = open_network(run, dt, scheduler=scheduler, forward_group=forward_group)
     events = task.events.take([sample])
     result = network.brian2(events, device=device, record=True)
     label = task.labels[sample]

@@ -25,7 +25,7 @@ from .runs import Run, free_folder
 
 MODELS = ("gamma", "async")
 _ONLY_GAMMA = ("K", "memory", "buckets", "adaptation", "train_tau", "rule")
-_ONLY_ASYNC = ("scheduler", "forward_group", "noise", "refractory_dropout")
+_ONLY_ASYNC = ("refractory_dropout",)
 
 
 def train(
@@ -53,10 +53,11 @@ def train(
         str | None, typer.Option(help="cross_entropy or squared_error, per step; async: counts, membrane or latency.")
     ] = None,
     scheduler: Annotated[
-        str | None, typer.Option(help="async: random, momentum, fifo, lifo, timed, layered or mixed.")
+        str | None,
+        typer.Option(help="Order of spikes: random, momentum, fifo, lifo, layered, mixed or (async) timed."),
     ] = None,
-    forward_group: Annotated[str | None, typer.Option(help="async: neurons per forward step, or all.")] = None,
-    noise: Annotated[float | None, typer.Option(help="async: momentum noise.")] = None,
+    forward_group: Annotated[str | None, typer.Option(help="Neurons per forward step, or all.")] = None,
+    noise: Annotated[float | None, typer.Option(help="Momentum noise.")] = None,
     refractory_dropout: Annotated[float | None, typer.Option(help="async: probability to stay ready.")] = None,
     optimiser: Annotated[str | None, typer.Option(help="adam or sgd.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
@@ -128,12 +129,11 @@ def _of_model(model: str, given: dict) -> dict:
     for name in foreign:
         if given.pop(name) is not None:
             raise TrainingError(f"--{name.replace('_', '-')} belongs to {other} networks; leave it out for {model}.")
-    loss = given.pop("loss")
+    loss, group = given.pop("loss"), given["forward_group"]
+    given["forward_group"] = int(group) if group is not None and group.isdigit() else group
     if model == "gamma":
         return {"network": given, "training": {"rule": given.pop("rule"), "loss": loss}}
     given["tau_m_ms"], given["V_th"] = given.pop("tau_ms"), given.pop("theta")
-    group = given["forward_group"]
-    given["forward_group"] = int(group) if group is not None and group.isdigit() else group
     return {"network": given, "loss": {"kind": loss}}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from brian2 import Hz, Quantity, ms, second
 
 from ..models import SpikingGammaNetwork
+from ..models.asynchronous_gamma import AsynchronousSpikingGamma
 from .data import Cochlea, load, load_splits
 from .errors import TrainingError
 from .loop import TrainingOptions
@@ -133,20 +134,22 @@ def evaluation_task(config: dict, name: str, dt: Quantity, data_root=None, limit
 
 def build_network(config: dict, task: Task, seed: int, threads: int | None = None) -> SpikingGammaNetwork:
     """New network of a configuration, with as many inputs and outputs as the task needs."""
-    if config.get("run", {}).get("model") == "async":
-        from .async_configuration import build_async
+    from .async_configuration import build_async, gamma_order
 
+    if config.get("run", {}).get("model") == "async":
         return build_async(config, task, seed, threads)
     options = dict(config.get("network", {}))
+    order = gamma_order(options)
+    kind = AsynchronousSpikingGamma if order else SpikingGammaNetwork
     hidden = options.pop("hidden")
     n_classes = options.pop("n_classes", task.n_classes)
     for name in _NETWORK_TIMES:
         if f"{name}_ms" in options:
             options[name] = options.pop(f"{name}_ms") * ms
     try:
-        return SpikingGammaNetwork(
+        return kind(
             [task.events.n_units, *hidden, n_classes],
-            dt=config["data"]["dt_ms"] * ms, seed=seed, threads=threads, **options,
+            dt=config["data"]["dt_ms"] * ms, seed=seed, threads=threads, **options, **order,
         )  # fmt: skip
     except TypeError as error:
         raise TrainingError(f"[network] holds an unknown entry: {error}.") from None
