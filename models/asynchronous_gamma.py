@@ -264,8 +264,8 @@ class AsynchronousSpikingGamma(SpikingGammaNetwork):
         at_once = isinstance(self.scheduler, LayerSynchronous) or self.forward_group in (None, "all")
         if not (at_once and self.once_per_timestep and self.idle == "end"):
             raise NetworkError(
-                "Brian 2 runs SpikingGamma layers one after the other: use scheduler=LayerSynchronous(), on the command "
-                "line --scheduler layered."
+                "Brian 2 runs SpikingGamma layers one after the other: use scheduler=LayerSynchronous(), or on the "
+                "command line --scheduler layered."
             )
         return super().brian2(events, device=device, **options)
 
