@@ -35,6 +35,8 @@ class BrianAsyncRun:
     counts : (n_samples, T, N) array
         Spikes per timestep and neuron.
     outputs : (n_samples, T, n_out) array
+    synaptic_operations : (n_samples, T) array
+        Weights that are not zero, once per delivered source.
     device : str
     compilations : int
         C++ compilations (C++ standalone).
@@ -47,6 +49,7 @@ class BrianAsyncRun:
     forward_steps: np.ndarray | None = None
     counts: np.ndarray | None = None
     outputs: np.ndarray | None = None
+    synaptic_operations: np.ndarray | None = None
     compilations: int = 0
     seconds: float = 0.0
     parts: list = field(default_factory=list, repr=False)
@@ -56,8 +59,9 @@ class BrianAsyncRun:
         """Class with the most output spikes, (n_samples,); the lower one of equals."""
         return self.outputs.sum(axis=1).argmax(axis=1)
 
-    def finish(self, n_steps: int, n_neurons: int, n_outputs: int) -> BrianAsyncRun:
-        """Join the samples."""
+    def finish(self, n_steps: int, networks: list) -> BrianAsyncRun:
+        """Join the samples, which ran in these networks."""
+        n_neurons, n_outputs = networks[0].n_neurons, networks[0].connectivity.n_outputs
         columns = [np.concatenate([part[k] for part in self.parts]) for k in range(3)]
         sample = np.repeat(np.arange(len(self.parts)), [len(part[0]) for part in self.parts])
         self.spikes = SpikeList(sample, *columns)
@@ -65,6 +69,11 @@ class BrianAsyncRun:
         self.counts = np.zeros((len(self.parts), n_steps, n_neurons), int)
         np.add.at(self.counts, (sample, columns[0], columns[2]), 1)
         self.outputs = self.counts[..., n_neurons - n_outputs :]
+        fan_outs = {id(network): network.connectivity.fan_out() for network in networks}
+        self.synaptic_operations = np.array(
+            [np.bincount(part[4][0], fan_outs[id(network)][part[4][1]], n_steps).astype(int)
+             for part, network in zip(self.parts, networks, strict=True)]
+        )  # fmt: skip
         return self
 
 
@@ -158,7 +167,7 @@ def run_samples(samples, n_steps, device="runtime", *, scheduler=None, keys="sha
         _identity(first, scheduler, n_steps, keys),
         progress,
     )
-    return run.finish(n_steps, first.n_neurons, first.connectivity.n_outputs)
+    return run.finish(n_steps, [network for network, _ in samples])
 
 
 def check_supported(network, scheduler, keys) -> None:

@@ -130,7 +130,7 @@ class ClockDriven(BrianObjects):
     Attributes
     ----------
     network : brian2.Network
-    control, sources, synapses, spikes, steps
+    control, sources, synapses, spikes, steps, deliveries
         Its objects.
     frame : TimedArray
         Input of every timestep.
@@ -159,8 +159,9 @@ class ClockDriven(BrianObjects):
         self.watch = self._watch()
         self.spikes = SpikeMonitor(self.sources, "emitted", name="spikes")
         self.steps = EventMonitor(self.control, "forward_step", ["frame_index", "step", "spikes"], name="steps")
+        self.deliveries = EventMonitor(self.sources, "deliver", name="deliveries")
         self._order()
-        objects = (self.control, self.sources, self.synapses, self.watch, self.spikes, self.steps)
+        objects = (self.control, self.sources, self.synapses, self.watch, self.spikes, self.steps, self.deliveries)
         self.network = Network(*objects, *self.control.contained_objects, *self.sources.contained_objects)
 
     # -- the parts
@@ -248,7 +249,13 @@ class ClockDriven(BrianObjects):
         group, watch = self.sources, self.watch
         steps = [self.decide, self.offer, self.take]
         steps += [group.thresholder["begin"], group.resetter["begin"], group.thresholder["deliver"], self.synapses.pre]
-        steps += [watch.summed_updaters["busy_post"], self.receive, group.thresholder["spike"], group.resetter["spike"]]
+        steps += [
+            self.deliveries,
+            watch.summed_updaters["busy_post"],
+            self.receive,
+            group.thresholder["spike"],
+            group.resetter["spike"],
+        ]
         for order, step in enumerate(
             [*steps, watch.pre, self.spikes, self.control.thresholder["forward_step"], self.steps]
         ):
@@ -348,4 +355,7 @@ class ClockDriven(BrianObjects):
         row = np.searchsorted(np.array(self.steps.t), np.array(self.spikes.t)[emitted])
         neuron = np.array(self.spikes.i)[emitted].astype(int) - self.n_inputs
         taken = np.bincount(frame_index[frame_index < self.n_steps], minlength=self.n_steps)
-        parts.append((frame_index[row].astype(int), step[row].astype(int), neuron, taken))
+        # A tick whose deliveries changed nothing is no forward step; it belongs to the timestep before it.
+        at = np.searchsorted(np.array(self.steps.t), np.array(self.deliveries.t), "right") - 1
+        delivered = frame_index[at].astype(int), np.array(self.deliveries.i).astype(int)
+        parts.append((frame_index[row].astype(int), step[row].astype(int), neuron, taken, delivered))

@@ -83,6 +83,13 @@ class Connectivity:
         """Layer of every source, shape (n_inputs + n_neurons,)."""
         return np.repeat(np.arange(len(self.sizes), dtype=np.int32), self.sizes)
 
+    def fan_out(self) -> np.ndarray:
+        """Weights that are not zero of every source, shape (n_inputs + n_neurons,)."""
+        total = np.zeros(self.n_inputs + self.n_neurons, np.int64)
+        for p in self.projections:
+            total[self._slice(p.source)] += np.asarray((p.weights != 0).sum(axis=1)).ravel()
+        return total
+
     def connect(self, source: int, target: int, weights) -> Connectivity:
         """Return this connectivity with one more projection."""
         return Connectivity(self.sizes, (*self.projections, Projection(source, target, weights)))

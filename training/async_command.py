@@ -18,6 +18,33 @@ from .errors import TrainingError
 from .tasks import Task
 
 
+def open_order(run, scheduler=None, forward_group=None, noise=None, **overrides):
+    """Network of a run in the order it was trained in, or in another, as the commands use it.
+
+    Random order draws one key per waiting spike, so that Brian 2 and the compiled engine take the same groups.
+
+    Returns
+    -------
+    network : AsynchronousNetwork
+    settings : dict
+        ``scheduler`` by its name and ``forward_group``: ``'all'``, or ``None`` in continuous time.
+    """
+    if scheduler == "mixed":
+        raise TrainingError("'mixed' draws an order for every batch of training; choose one of the others to run in.")
+    name = scheduler or run.config.get("network", {}).get("scheduler", "random")
+    name = "random" if name == "mixed" else name
+    if noise is not None and name != "momentum":
+        raise TrainingError(f"--noise belongs to --scheduler momentum; '{name}' order has none.")
+    network = open_async(
+        run, scheduler=scheduler, forward_group=forward_group, noise=noise, dtype="float64", **overrides
+    )
+    if isinstance(network.scheduler, RandomScheduler):
+        network.scheduler = RandomScheduler(keyed=True)
+    group = "all" if network.forward_group is None or network.scheduler.ties else network.forward_group
+    timed = isinstance(network.scheduler, TimedScheduler)
+    return network, {"scheduler": name, "forward_group": None if timed else group}
+
+
 def evaluate_run(
     run, task: Task, *, scheduler=None, forward_group=None, noise=None, stop="drained", engine="native",
     device="runtime", threads=None, data=None, data_root=None, seed=None, on_sample=None, **overrides,
@@ -31,15 +58,8 @@ def evaluate_run(
     compilations : int or None
         Of C++ standalone.
     """
-    network = open_async(
-        run,
-        scheduler=scheduler,
-        forward_group=forward_group,
-        noise=noise,
-        threads=threads,
-        dtype="float64",
-        **overrides,
-    )
+    stop_rule(stop)
+    network, settings = open_order(run, scheduler, forward_group, noise, threads=threads, **overrides)
     compilations = None
     if isinstance(network.scheduler, TimedScheduler):
         result = evaluate_timed(network, run, task, stop, data, data_root, engine, device)
@@ -47,22 +67,14 @@ def evaluate_run(
         result, compilations = evaluate_async_brian2(network, task, stop, device, seed, on_sample)
     else:
         result = evaluate_async(network, task, stop=stop, dtype="float64", seed=seed, on_sample=on_sample)
-    group = network.forward_group
-    result.settings = {
-        "scheduler": scheduler or run.config.get("network", {}).get("scheduler", "random"),
-        "forward_group": "all" if group is None else group,
-        "stop": str(stop),
-    }
+    result.settings = settings | {"stop": str(stop)} | ({} if seed is None else {"order_seed": seed})
     return result, network, compilations
 
 
 def evaluate_async_brian2(network, task: Task, stop, device, seed, on_sample) -> tuple[AsyncEvaluation, int]:
     """Evaluate in Brian 2, one tick per forward step; the groups are those of the compiled engine."""
-    scheduler = network.scheduler
-    if isinstance(scheduler, RandomScheduler):
-        scheduler = RandomScheduler(keyed=True)  # the literal rule: one key per waiting spike
     run = network.brian2(
-        task.events, device=device, scheduler=scheduler, stop=stop_rule(stop), progress=on_sample,
+        task.events, device=device, stop=stop_rule(stop), progress=on_sample,
         **({} if seed is None else {"seed": seed}),
     )  # fmt: skip
     part = part_of(network, AsSeen(run, network), task.labels)
@@ -78,13 +90,10 @@ class AsSeen:
         self._steps, self._network = run.forward_steps, network
         n_samples, n_steps = self._steps.shape
         row = self.spikes.sample * n_steps + self.spikes.timestep
-        count = lambda weights=None: np.bincount(  # noqa: E731
-            row, weights, minlength=n_samples * n_steps
-        ).reshape(n_samples, n_steps)
         self.counters = {
-            "spikes": count(),
+            "spikes": np.bincount(row, minlength=n_samples * n_steps).reshape(n_samples, n_steps),
             "forward_steps": self._steps,
-            "synaptic_operations": count(fan_out(network)[network.n_inputs + self.spikes.neuron]),
+            "synaptic_operations": run.synaptic_operations,
         }
         for name in ("threshold_tests", "delivered", "queue_max"):
             self.counters[name] = np.full((n_samples, n_steps), np.nan)  # not counted there
@@ -104,16 +113,6 @@ class AsSeen:
         values[1, found] = step[at] + 1
         values[2, found] = (s.timestep[at] + 1) * self.dt * 1e3
         return SimpleNamespace(spikes=values[0], forward_steps=values[1], ms=values[2])
-
-
-def fan_out(network) -> np.ndarray:
-    """Synapses of every source that are not zero, (n_inputs + N,)."""
-    net = network.connectivity
-    total = np.zeros(net.n_inputs + net.n_neurons)
-    for p in net.projections:
-        rows = slice(net.starts[p.source], net.starts[p.source] + net.sizes[p.source])
-        total[rows] += np.asarray((p.weights != 0).sum(axis=1)).ravel()
-    return total
 
 
 def evaluate_timed(network, run, task: Task, stop, data, data_root, engine="native", device="runtime"):
@@ -177,18 +176,15 @@ def cropped(archive, duration: float) -> SimpleNamespace:
 def simulate_run(run, task: Task, sample: int, *, scheduler=None, forward_group=None, stop="drained", device=None,
                  plot=None, echo=None, **overrides) -> None:  # fmt: skip
     """Run one sample in Brian 2 and show its spikes in the order in which they were processed."""
-    network = open_async(run, scheduler=scheduler, forward_group=forward_group,
-                         dtype="float64", **overrides)  # fmt: skip
+    network, settings = open_order(run, scheduler, forward_group, **overrides)
     if isinstance(network.scheduler, TimedScheduler):
         raise TrainingError("simulate shows forward steps; continuous time has none: use another --scheduler.")
-    if isinstance(network.scheduler, RandomScheduler):
-        network.scheduler = RandomScheduler(keyed=True)
     events, label = task.events.take([sample]), int(task.labels[sample])
     result = network.brian2(events, device=device or "runtime", stop=stop_rule(stop), sample_ids=[sample])
     seen = AsSeen(result, network)
     part = part_of(network, seen, np.array([label]))
     first = seen.latency()
-    echo(f"sample {sample}, label {label}, device {device or 'runtime'}, {network.scheduler.name}")
+    echo(f"sample {sample}, label {label}, device {device or 'runtime'}, {settings['scheduler']} order")
     echo(f"input events (unit and step) {len(events.units)}, spikes per layer {', '.join(map(str, part['spikes'][0]))}")
     if np.isfinite(first.spikes[0]):
         echo(

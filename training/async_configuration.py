@@ -83,6 +83,8 @@ def parse_group(value, name: str = "forward_group"):
 
 def build_async(config: dict, task, seed: int, threads: int | None = None) -> TrainableAsynchronous:
     """New network of a configuration, with as many inputs and outputs as the task needs."""
+    if task.per_step:
+        raise TrainingError("This data set has a label for every step; asynchronous networks learn one per sample.")
     network, gradient = dict(config.get("network", {})), dict(config.get("unlayered", {}))
     _known(network, _NETWORK, "network")
     spec = _dataclass(Unlayered, {k: v for k, v in gradient.items() if k not in _GRADIENT}, "unlayered")

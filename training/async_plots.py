@@ -65,7 +65,7 @@ def draw_spread(ax, network, result) -> None:
     table = spread(network, result.spikes, result.counters["forward_steps"])
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.88, table.shape[1]))
     for k, column in enumerate(table.T):
-        name = "output" if k == table.shape[1] - 1 else f"{k + 1}"
+        name = "output" if k == table.shape[1] - 1 else f"layer {k + 1}"
         ax.step(np.arange(len(column)), column, where="mid", color=colours[k], label=name)
     ax.set(xlabel="Forward step of the timestep", ylabel="Spikes per timestep")
     above(ax)

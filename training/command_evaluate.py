@@ -16,7 +16,7 @@ from ..models.asynchronous_gamma import AsynchronousSpikingGamma
 from ..models.devices import check_device
 from .async_configuration import open_gamma
 from .configuration import evaluation_task, parse_time
-from .data.storage import write_npz
+from .data.storage import check_target, write_npz
 from .errors import TrainingError
 from .evaluation import Evaluation, evaluate_brian2, evaluate_native
 from .progress import counting
@@ -65,6 +65,7 @@ def evaluate(
     forward_group: Group = None,
     noise: Noise = None,
     stop: StopRule = "drained",
+    seed: Annotated[int | None, typer.Option(help="async: of the random order; default: as trained.")] = None,
     engine: Annotated[str, typer.Option(help="native or brian2.")] = "native",
     device: Annotated[str, typer.Option(help="runtime, cpp_standalone or genn (with --engine brian2).")] = "runtime",
     threads: Annotated[int | None, typer.Option(help="Threads of the native engine.")] = None,
@@ -77,12 +78,14 @@ def evaluate(
         raise TrainingError(f"engine '{engine}' is unknown; use 'native' or 'brian2'.")
     if engine == "brian2":
         check_device(device)
+    if predictions is not None:
+        check_target(predictions)
     run = Run.open(run_folder)
     data = data or run.config["data"]["name"]
     data_root = data_root or run.config["run"].get("data_root")
     compilations = None
     if not is_async(run):
-        _refuse_async_options(stop=stop)
+        _refuse_async_options(stop=stop, seed=seed)
         network = open_network(
             run, dt, scheduler=scheduler, forward_group=forward_group, noise=noise, threads=threads
         )  # fmt: skip
@@ -93,7 +96,7 @@ def evaluate(
 
             result, network, compilations = evaluate_run(
                 run, task, scheduler=scheduler, forward_group=forward_group, noise=noise, stop=stop, engine=engine,
-                device=device, threads=threads, data=data, data_root=data_root, on_sample=progress,
+                device=device, threads=threads, data=data, data_root=data_root, seed=seed, on_sample=progress,
                 **({} if dt is None else {"dt": parse_time(dt, "dt")}),
             )  # fmt: skip
         elif engine == "native":
@@ -176,7 +179,8 @@ def _latency_text(latency: dict) -> str:
 
 
 def _async_latency_text(report: dict) -> str:
-    order = f"{report['scheduler']}, forward group {report['forward_group']}, {report['stop']}"
+    group = "" if report["forward_group"] is None else f", forward group {report['forward_group']}"
+    order = f"{report['scheduler']}{group}, {report['stop']}"
     latency = report["decision_latency"]
     if latency["spikes"]["first"] is None:
         return f"no output spike ({order})"

@@ -9,7 +9,26 @@ import numpy as np
 from ...models.cache import cache_folder
 from .errors import DataError
 
-__all__ = ["cached_archive", "write_npz"]
+__all__ = ["cached_archive", "check_target", "write_npz"]
+
+
+def check_target(path) -> Path:
+    """Refuse a path that no file can be written to, before the work whose result it is to hold.
+
+    Raises
+    ------
+    DataError
+        If the path is a folder, or its folder is missing or can't be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; give the name of a file")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        reason = "can't be written" if path.parent.is_dir() else "does not exist"
+        raise DataError(
+            f"{path}: can't be written (the folder {path.parent} {reason}); choose a folder that is writable"
+        )
+    return path
 
 
 def write_npz(path, fields, compressed=True):
@@ -29,7 +48,7 @@ def write_npz(path, fields, compressed=True):
     DataError
         If the folder is missing or can't be written.
     """
-    path = Path(path)
+    path = check_target(path)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         # An open file, because numpy would append '.npz' to any other name.
