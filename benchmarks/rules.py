@@ -38,6 +38,9 @@ HERE = Path(__file__).resolve().parent
 WINDOWS = (1, 2, 4, 8, 16)
 ONLINE = tuple(f"online/{n}" for n in WINDOWS)
 RULES = ("filter", *ONLINE, "D1", "D2", "direct", "detached")
+LEARNING = (
+    "filter", "online/1", "online/4", "online/16", "direct", "detached", "frozen", "D1", "D2", "online/8", "online/2",
+)  # fmt: skip
 DEPTHS = (1, 2, 3)
 BATCH, POOL, TEST = 8, 50, 64
 SETTINGS = {"hidden": 24, "K": 6, "tau_ms": 6, "theta": 0.5, "dt_ms": 1, "learning_rate": 0.01, "updates": 200}
@@ -164,9 +167,10 @@ def grid(arguments) -> list[dict]:
     tasks = [*TASKS, *(["nmnist8"] if arguments.data_root else [])]
     cells = [
         {"kind": "loss", "task": t, "depth": d, "rule": r, "seed": s}
-        for r in (*RULES[:2], *RULES[3:], "online/2", "frozen") for d in (2, 1, 3) for t in TASKS for s in seeds
+        for r in LEARNING for d in (2, 1, 3) for t in TASKS for s in seeds
     ]  # fmt: skip
-    return [{"kind": "cosine", "task": t, "depth": d, "seed": s} for t in tasks for d in DEPTHS for s in seeds] + cells
+    cells = [{"kind": "cosine", "task": t, "depth": d, "seed": s} for t in tasks for d in DEPTHS for s in seeds] + cells
+    return [cell for cell in cells if arguments.part in (None, cell["kind"])]
 
 
 def simulate(arguments, results: Results) -> None:
@@ -190,6 +194,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--minutes", type=float, help="start nothing new after this time")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--part", choices=("cosine", "loss"), help="only this part; two processes may share the file")
     parser.add_argument("--quick", action="store_true", help="one seed, 20 updates")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--replot", action="store_true")
