@@ -260,14 +260,18 @@ class AsynchronousSpikingGamma(SpikingGammaNetwork):
         return result
 
     def brian2(self, events, device="runtime", **options):
-        """Run the network in Brian 2, if its order is that of layers; see `SpikingGammaNetwork.brian2`."""
-        at_once = isinstance(self.scheduler, LayerSynchronous) or self.forward_group in (None, "all")
-        if not (at_once and self.once_per_timestep and self.idle == "end"):
-            raise NetworkError(
-                "Brian 2 runs SpikingGamma layers one after the other: use scheduler=LayerSynchronous(), or on the "
-                "command line --scheduler layered."
-            )
-        return super().brian2(events, device=device, **options)
+        """Run the network in Brian 2, with the spikes of `run`.
+
+        With `LayerSynchronous` order, as `SpikingGammaNetwork.brian2`, on every device; in any other order one tick
+        per forward step with the scheduler in Python, on the runtime device: see `run_async_gamma_brian2`.
+        """
+        if isinstance(self.scheduler, LayerSynchronous) and self.once_per_timestep and self.idle == "end":
+            return super().brian2(events, device=device, **options)
+        if device != "runtime":
+            raise NetworkError(f"device='{device}' runs layers one after the other: use scheduler=LayerSynchronous().")
+        from .async_gamma_brian import run_async_gamma_brian2
+
+        return run_async_gamma_brian2(self, events, **options)
 
     # -- learning ----------------------------------------------------------------------------------------------
 

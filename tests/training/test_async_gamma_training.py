@@ -94,10 +94,11 @@ def test_command_line_trains_and_evaluates_in_any_order(tmp_path, capsys):
     same = ("accuracy", "spikes_per_neuron", "synaptic_operations")
     assert [layered[name] for name in same] == [all_at_once[name] for name in same]
     assert trained["spikes_per_neuron"] != layered["spikes_per_neuron"]
-    brian = evaluated("--scheduler", "layered", "--engine", "brian2", "--limit", 5)
-    assert brian["spikes_per_neuron"] == evaluated("--scheduler", "layered", "--limit", 5)["spikes_per_neuron"]
+    for order in ("layered", "fifo"):
+        brian = evaluated("--scheduler", order, "--engine", "brian2", "--limit", 5)
+        assert brian["spikes_per_neuron"] == evaluated("--scheduler", order, "--limit", 5)["spikes_per_neuron"]
     for options, text in (
-        (["--engine", "brian2"], "--scheduler layered"),
+        (["--engine", "brian2", "--device", "cpp_standalone"], "layers one after the other"),
         (["--scheduler", "timed"], "does not run SpikingGamma"),
         (["--stop", "first-output"], "--stop belongs to asynchronous runs"),
     ):
