@@ -32,7 +32,7 @@ from brian2 import ms
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from brian2grad.models.asynchronous_gamma import AsynchronousSpikingGamma
+from brian2grad.models import AsynchronousSpikingGamma
 from brian2grad.training import TrainingOptions, load_splits, make_task, train
 from brian2grad.training.async_configuration import make_scheduler, parse_group
 from brian2grad.training.plots import BLUE, GREY, RED, STYLE

@@ -267,8 +267,11 @@ class AsynchronousSpikingGamma(SpikingGammaNetwork):
         """
         if isinstance(self.scheduler, LayerSynchronous) and self.once_per_timestep and self.idle == "end":
             return super().brian2(events, device=device, **options)
-        if device != "runtime":
-            raise NetworkError(f"device='{device}' runs layers one after the other: use scheduler=LayerSynchronous().")
+        if device != "runtime" or options.pop("record", False):
+            raise NetworkError(
+                f"Traces and device='{device}' need layers one after the other: use scheduler=LayerSynchronous(), or "
+                "--scheduler layered on the command line."
+            )
         from .async_gamma_brian import run_async_gamma_brian2
 
         return run_async_gamma_brian2(self, events, **options)

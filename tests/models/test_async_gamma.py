@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from brian2 import ms
 
-from brian2grad.models import NetworkError, StepEvents
-from brian2grad.models.asynchronous_gamma import AsynchronousSpikingGamma
+from brian2grad.models import AsynchronousSpikingGamma, NetworkError, StepEvents
 from brian2grad.models.priority import Scheduler
 from brian2grad.models.schedulers import (
     FifoScheduler,

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from brian2 import ms
 
-from brian2grad.models import NetworkError, SpikingGammaNetwork
-from brian2grad.models.asynchronous_gamma import AsynchronousSpikingGamma
+from brian2grad.models import AsynchronousSpikingGamma, NetworkError, SpikingGammaNetwork
 from brian2grad.models.schedulers import FifoScheduler, LayerSynchronous, MomentumScheduler, RandomScheduler
 
 _spec = importlib.util.spec_from_file_location("gamma_gradient", Path(__file__).with_name("test_gamma_gradient.py"))

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from brian2 import ms
 
-from brian2grad.models import StepEvents
-from brian2grad.models.asynchronous_gamma import AsynchronousSpikingGamma
+from brian2grad.models import AsynchronousSpikingGamma, StepEvents
 from brian2grad.models.schedulers import FifoScheduler, RandomScheduler
 from brian2grad.training import EventArchive, TrainingOptions, train
 from brian2grad.training.cli import main
@@ -105,3 +104,7 @@ def test_command_line_trains_and_evaluates_in_any_order(tmp_path, capsys):
         code, _, err = call(capsys, "evaluate", run, "--data", archive, *options)
         assert code == 2
         assert text in " ".join(err.split())
+    code, _, err = call(capsys, "simulate", run, "--data", archive)
+    assert (code, "--scheduler layered" in " ".join(err.split())) == (2, True)
+    code, out, _ = call(capsys, "simulate", run, "--data", archive, "--scheduler", "layered")
+    assert (code, "hidden spikes per layer" in out) == (0, True)
