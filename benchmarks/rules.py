@@ -18,6 +18,7 @@ One line of ``results/rules.jsonl`` per cell; a line that is there is not comput
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import time
 from pathlib import Path
@@ -42,8 +43,8 @@ LEARNING = (
     "filter", "online/1", "online/4", "online/16", "direct", "detached", "frozen", "D1", "D2", "online/8", "online/2",
 )  # fmt: skip
 DEPTHS = (1, 2, 3)
-BATCH, POOL, TEST = 8, 50, 64
-SETTINGS = {"hidden": 24, "K": 6, "tau_ms": 6, "theta": 0.5, "dt_ms": 1, "learning_rate": 0.01, "updates": 200}
+BATCH, POOL, TEST = 4, 100, 64
+SETTINGS = {"hidden": 24, "K": 6, "tau_ms": 6, "theta": 0.5, "dt_ms": 1, "learning_rate": 0.01, "updates": 400}
 CAMERA = {"hidden": 128, "K": 5, "tau_ms": 30, "theta": 1.0, "dt_ms": 10, "learning_rate": 0.002, "updates": 150}
 
 
@@ -71,6 +72,13 @@ def delayed_answer(n_samples: int, seed: int) -> TimedBatch:
 
 
 TASKS = {"gaps": (two_gaps, 2, 2), "delay": (delayed_answer, 2, 1)}
+
+
+@functools.cache
+def trials(task: str, seed: int) -> tuple[list[TimedBatch], TimedBatch]:
+    """Batches to learn from, and fresh trials that are the same for all seeds."""
+    make = TASKS[task][0]
+    return [make(BATCH, 1000 * (seed + 1) + i) for i in range(POOL)], make(TEST, 999)
 
 
 def gradient(network, batch: TimedBatch, rule: str) -> dict:
@@ -133,9 +141,8 @@ def run_cell(cell: dict, data_root, tasks: dict) -> dict:
         settings, batches = CAMERA, camera_batches(seed, data_root, tasks)
         n_in, n_out, test = batches[0].events.n_units, 8, batches.pop()
     else:
-        settings, (make, n_in, n_out) = SETTINGS, TASKS[cell["task"]]
-        batches = [make(BATCH, 1000 * (seed + 1) + i) for i in range(POOL)]
-        test = make(TEST if cell["kind"] == "loss" else BATCH, 999)
+        settings, (_, n_in, n_out) = SETTINGS, TASKS[cell["task"]]
+        batches, test = trials(cell["task"], seed)
     network = new_network(settings, n_in, depth, n_out, seed)
     network.calibrate(batches[0].events)
     began = time.process_time()
