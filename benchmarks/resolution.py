@@ -7,10 +7,11 @@ proportion to the steps.
     python benchmarks/resolution.py --data-root DIR [--quick] [--minutes M] [--seeds N] [--out DIR] [--replot]
 
 SpikingGamma with the rules `filter` and `online` beside leaky integrate-and-fire networks of the same size trained by
-BPTT, OTTT, ES-D-RTRL and FPTT (``resolution_peers.py``; FPTT with an update every step, as published, and every
-10 ms). All learn the same 2000 recordings of nmnist8 (320 ms) for the same epochs at steps of 10 to 0.1 ms, and are
-tested on the whole validation set at every step. Learning rates and trace decays were chosen at 10 ms and are kept in
-milliseconds (``resolution_cells.py``). The archive's times are whole milliseconds: at finer steps events stay together.
+BPTT, OTTT, ES-D-RTRL and FPTT (``resolution_peers.py``). FPTT makes an update every step, as published, or every
+10 ms; the traces of ES-D-RTRL decay with a time constant in ms, or by the same number at every step. All learn the
+same 2000 recordings of nmnist8 (320 ms) for the same epochs at steps of 10 to 0.1 ms, and are tested on the whole
+validation set at every step. Learning rates and decays were chosen at 10 ms and are kept (``resolution_cells.py``).
+The archive's times are whole milliseconds: at finer steps events stay together (``--data nmnist10`` has microseconds).
 
 Every trained network and every memory measurement is a line of ``results/resolution.jsonl`` with its parameters, seed
 and commit; what is there is not computed again, so the script can be stopped at any moment, and ``--minutes`` stops it

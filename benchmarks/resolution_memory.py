@@ -59,8 +59,8 @@ def random_recordings(n_samples: int, n_steps: int, duration: float, seed: int =
 
 def batch_cell(method: str, n_steps: int, n_samples: int = 50) -> dict:
     """Two training steps of a batch of recordings of the study's duration."""
-    from resolution_cells import DURATION, HIDDEN, TUNED, gamma_network, lif_network
-    from resolution_peers import Fptt, gradient
+    from resolution_cells import DURATION, HIDDEN, TUNED, gamma_network, lif_gradient, lif_network
+    from resolution_peers import Fptt
 
     from brian2grad.training.optimisers import Adam
 
@@ -79,8 +79,7 @@ def batch_cell(method: str, n_steps: int, n_samples: int = 50) -> dict:
     elif method.startswith("fptt"):
         train = Fptt(network, optimiser, 1 if method == "fptt" else max(1, round(10 / dt)), settings["alpha"]).batch
     else:
-        trace_tau = 1e-3 * settings.get("trace_tau_ms", settings["tau_ms"])
-        step = lambda e, y: gradient(network, e, y, method, trace_tau)[1]  # noqa: E731
+        step = lambda e, y: lif_gradient(network, e, y, method, settings)[1]  # noqa: E731
         train = lambda e, y: optimiser.step(network.parameters, step(e, y))  # noqa: E731
     train(one, labels[:1])  # the optimiser's state and the libraries are there before
     mib, seconds = growth(lambda: [train(events, labels) for _ in range(2)])

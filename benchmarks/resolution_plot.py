@@ -14,6 +14,7 @@ TITLES = {
     "bptt": ("LIF, BPTT", GREY, "o-"),
     "ottt": ("LIF, OTTT", GREEN, "v-"),
     "es_d_rtrl": ("LIF, ES-D-RTRL", PURPLE, "^-"),
+    "es_d_rtrl_step": ("LIF, ES-D-RTRL, decay per step", PURPLE, "v:"),
     "fptt": ("LIF, FPTT every step", RED, "D-"),
     "fptt_10ms": ("LIF, FPTT every 10 ms", ORANGE, "d--"),
 }
@@ -61,7 +62,7 @@ def table(rows) -> str:
     dts = sorted({r["dt_ms"] for r in rows if r["kind"] == "accuracy"}, reverse=True)
     present = [m for m in TITLES if cells(rows, m)]
     lines = ["accuracy in %, spikes per hidden neuron and recording, at the step of training (mean over seeds)"]
-    lines.append(f"{'':<24}" + "".join(f"{f'{dt:g} ms':>14}" for dt in dts) + f"{'updates':>16}")
+    lines.append(f"{'':<32}" + "".join(f"{f'{dt:g} ms':>14}" for dt in dts) + f"{'updates':>16}")
     for method in present:
         entries = []
         for dt in dts:
@@ -69,7 +70,7 @@ def table(rows) -> str:
             mean = [np.mean([t[k] for t in own]) for k in ("accuracy", "spikes_per_neuron")] if own else None
             entries.append(f"{mean[0]:>8.2f}{mean[1]:>6.2f}" if own else f"{'-':>14}")
         updates = [r["updates"] for r in cells(rows, method)]
-        lines.append(f"{TITLES[method][0]:<24}{''.join(entries)}{f'{min(updates)}-{max(updates)}':>16}")
+        lines.append(f"{TITLES[method][0]:<32}{''.join(entries)}{f'{min(updates)}-{max(updates)}':>16}")
     lines += ["", "the same, trained at the step on the left, tested at that above"]
     for method in present:
         for trained in sorted({r["dt_ms"] for r in cells(rows, method)}, reverse=True):
@@ -78,20 +79,20 @@ def table(rows) -> str:
                 found = [result_at(r, dt) for r in cells(rows, method, dt_ms=trained)]
                 accuracy, spikes = (np.mean([t[k] for t in found]) for k in ("accuracy", "spikes_per_neuron"))
                 entries.append(f"{accuracy:>8.2f}{spikes:>6.2f}")
-            lines.append(f"{TITLES[method][0]:<24}{''.join(entries)}   {trained:g} ms, {len(found)} seed(s)")
+            lines.append(f"{TITLES[method][0]:<32}{''.join(entries)}   {trained:g} ms, {len(found)} seed(s)")
     lines += ["", "largest change over all steps: accuracy (points), spikes (%); trained and tested alike, and across"]
     for method in present:
         change = invariance(rows, method)
         lines.append(
-            f"{TITLES[method][0]:<24}{change['own']:>8.2f}{100 * change['own_spikes']:>7.1f}"
+            f"{TITLES[method][0]:<32}{change['own']:>8.2f}{100 * change['own_spikes']:>7.1f}"
             f"{change['across']:>12.2f}{100 * change['across_spikes']:>7.1f}"
         )
-    lines += ["", "growth of memory in training a batch of 50 (MiB) and seconds per batch"]
+    lines += ["", "steps: growth of memory in training a batch of 50 (MiB)"]
     for method in TITLES:
         found = sorted((r for r in rows if r["kind"] == "memory" and r["method"] == method), key=lambda r: r["steps"])
         if found:
-            entries = [f"{r['steps']:>7}: {r['mib']:.0f} MiB, {r['seconds_per_batch']:.2f} s" for r in found]
-            lines.append(f"{TITLES[method][0]:<24}{''.join(entries)}")
+            entries = [f"{r['steps']:>6}: {r['mib']:.0f}" for r in found]
+            lines.append(f"{TITLES[method][0]:<32}{''.join(entries)}")
     return "\n".join(lines)
 
 
