@@ -123,6 +123,8 @@ def gamma_order(network: dict) -> dict:
     if not given:
         return {}
     name = given.get("scheduler", "random")
+    if "noise" in given and name not in ("momentum", "mixed"):
+        raise TrainingError(f"noise belongs to momentum order; leave it out for {name} order.")
     return {
         "scheduler": make_scheduler(name, given),
         "forward_group": parse_group(given.get("forward_group", 8)),
@@ -134,7 +136,10 @@ def gamma_order(network: dict) -> dict:
 def open_gamma(run, *, scheduler=None, forward_group=None, noise=None, **overrides) -> SpikingGammaNetwork:
     """Network of a gamma run in the order it was trained in, layer by layer or not, unless another is given."""
     given = {"scheduler": scheduler, "forward_group": forward_group, "noise": noise}
-    order = gamma_order(dict(run.config.get("network", {})) | {k: v for k, v in given.items() if v is not None})
+    options = dict(run.config.get("network", {}))
+    if scheduler is not None:  # the noise is that of the order of training
+        options = {k: v for k, v in options.items() if not k.startswith("noise")}
+    order = gamma_order(options | {k: v for k, v in given.items() if v is not None})
     kind = AsynchronousSpikingGamma if order else SpikingGammaNetwork
     return kind.load(run.weights, **order, **overrides)
 

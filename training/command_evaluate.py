@@ -85,10 +85,11 @@ def evaluate(
     data_root = data_root or run.config["run"].get("data_root")
     compilations = None
     if not is_async(run):
-        _refuse_async_options(stop=stop, seed=seed)
         network = open_network(
-            run, dt, scheduler=scheduler, forward_group=forward_group, noise=noise, threads=threads
+            run, dt, scheduler=scheduler, forward_group=forward_group, noise=noise, threads=threads,
+            **({} if seed is None else {"seed": seed}),
         )  # fmt: skip
+        _refuse_async_options(stop=stop, seed=None if _order(network) else seed)
     task = evaluation_task(run.config, data, _step(run, dt), data_root, limit)
     with counting(len(task), f"evaluating on {engine}", quiet=as_json) as progress:
         if is_async(run):

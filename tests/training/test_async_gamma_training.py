@@ -87,6 +87,8 @@ def test_command_line_trains_and_evaluates_in_any_order(tmp_path, capsys):
         assert code == 0, err
         return json.loads(out)
 
+    one, two = (evaluated("--seed", seed)["spikes_per_neuron"] for seed in (1, 2))
+    assert one != two
     trained, layered = evaluated(), evaluated("--scheduler", "layered")
     assert (trained["scheduler"], trained["forward_group"]) == ("RandomScheduler", 2)
     all_at_once = evaluated("--forward-group", "all")
@@ -100,6 +102,7 @@ def test_command_line_trains_and_evaluates_in_any_order(tmp_path, capsys):
         (["--engine", "brian2", "--device", "cpp_standalone"], "layers one after the other"),
         (["--scheduler", "timed"], "does not run SpikingGamma"),
         (["--stop", "first-output"], "--stop belongs to asynchronous runs"),
+        (["--noise", "0.1"], "noise belongs to momentum order"),
     ):
         code, _, err = call(capsys, "evaluate", run, "--data", archive, *options)
         assert code == 2
