@@ -15,7 +15,7 @@ from .async_brian_common import execute, synapse_table
 from .devices import check_device
 from .errors import NetworkError
 from .events import bin_events
-from .priority import checked_key
+from .priority import checked_key, checked_scheduler
 from .recordings import SpikeList
 from .schedulers import TimedScheduler
 
@@ -128,7 +128,7 @@ def run_async_brian2(
     if device == "genn":
         raise NetworkError("Brian2GeNN knows no custom events: run asynchronous networks as 'cpp_standalone'.")
     check_device(device)
-    scheduler = network.scheduler if scheduler is None else scheduler
+    scheduler = network.scheduler if scheduler is None else checked_scheduler(scheduler)
     if mode == "event":
         from .async_brian_event import run_event_driven
 

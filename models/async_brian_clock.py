@@ -286,7 +286,7 @@ class ClockDriven(BrianObjects):
         scheduler = options.get("scheduler") or network.scheduler
         stop = as_stop(options.get("stop", "drained"))
         group = options.get("forward_group", "default")
-        group = network.forward_group if group == "default" else group
+        group = network.checked_group(network.forward_group if group == "default" else group)
         seed = (network.seed if options.get("seed") is None else int(options["seed"])) % 2**64
         p = network.dropout if options.get("training") else dict.fromkeys(network.dropout, 0.0)
         cores = scheduler.core_of(net)
@@ -300,7 +300,7 @@ class ClockDriven(BrianObjects):
             "is_output": (np.arange(n_sources) >= n_sources - net.n_outputs).astype(int),
             "sigma": self._padded(network.sigma),
             "length": float(network.dt),
-            "forward_group": n_sources if group in (None, "all") else int(group),
+            "forward_group": group,
             "ties": int(scheduler.ties),
             "once": int(model.once_per_timestep),
             "seed_high": float(seed >> 32),

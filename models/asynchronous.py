@@ -12,6 +12,7 @@ from .connectivity import Connectivity, Projection, layered
 from .engine.asynchronous import COUNTERS, STOP_RULES, AsynchronousEngine, check_dtype, queue_code
 from .errors import NetworkError
 from .events import bin_events
+from .priority import checked_scheduler
 from .recordings import AsynchronousResult, Tape, TimedResult
 from .schedulers import RandomScheduler, Scheduler, TimedScheduler
 from .stopping import Stop, as_stop
@@ -99,7 +100,7 @@ class AsynchronousNetwork:
                 raise NetworkError(f"{name} has {len(value)} values for {n} neurons.")
         self.sigma = np.broadcast_to(np.asarray(sigma, dtype=float), (n,))
         self.dt, self.seed, self.prioritised = dt, int(seed), bool(prioritised)
-        self.scheduler = RandomScheduler() if scheduler is None else scheduler
+        self.scheduler = RandomScheduler() if scheduler is None else checked_scheduler(scheduler)
         self.forward_group = forward_group
         self.dropout = {"refractory": refractory_dropout, "spike": spike_dropout, "input": input_dropout}
         for name, p in self.dropout.items():
@@ -197,7 +198,7 @@ class AsynchronousNetwork:
         NetworkError
             If the input does not fit, the scheduler answers wrongly or the excitation runs away.
         """
-        scheduler = self.scheduler if scheduler is None else scheduler
+        scheduler = self.scheduler if scheduler is None else checked_scheduler(scheduler)
         if isinstance(scheduler, TimedScheduler):
             if n_steps is not None:
                 raise NetworkError("n_steps counts timesteps; a TimedScheduler runs in continuous time.")
@@ -212,7 +213,7 @@ class AsynchronousNetwork:
         options = {
             "seed": (self.seed if seed is None else int(seed)) % 2**64,
             "sample_ids": sample_ids,
-            "forward_group": self._checked_group(group),
+            "forward_group": self.checked_group(group),
             "stop_rule": STOP_RULES[stop.rule],
             "stop_value": stop.value,
             "stop_per_sample": stop.scope == "sample",
@@ -261,7 +262,8 @@ class AsynchronousNetwork:
             raise NetworkError("There are no labels: pass score(events, labels).")
         return float(np.mean(self.predict(events, **options) == np.asarray(labels)))
 
-    def _checked_group(self, group) -> int:
+    def checked_group(self, group) -> int:
+        """Forward group size as a number; ``None`` and ``'all'`` are all sources."""
         return checked_group(group, self.n_inputs + self.n_neurons)
 
     def _check_events(self, steps) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 
 from .errors import NetworkError
@@ -31,6 +33,6 @@ def checked_group(group, everything: int) -> int:
     """Forward group size; ``None`` and ``'all'`` take `everything` that waits."""
     if group in (None, "all"):
         return everything
-    if isinstance(group, bool) or int(group) != group or group < 1:
-        raise NetworkError(f"forward_group = {group}; it is a whole number >= 1, or None for all.")
+    if isinstance(group, bool) or not isinstance(group, Real) or group != group // 1 or group < 1:
+        raise NetworkError(f"forward_group = {group!r}; it is a whole number >= 1, or None for all.")
     return int(group)

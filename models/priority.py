@@ -111,6 +111,13 @@ class Scheduler:
         return queue.sources[order[:forward_group]]
 
 
+def checked_scheduler(scheduler) -> Scheduler:
+    """Return a scheduler; refuse what is none."""
+    if not isinstance(scheduler, Scheduler):
+        raise NetworkError(f"scheduler = {scheduler!r} is no scheduler; pass an object such as RandomScheduler().")
+    return scheduler
+
+
 def _check_names(scheduler: Scheduler, expression: sympy.Expr, known: set[str]) -> None:
     unknown = sorted(s.name for s in expression.free_symbols if s.name not in known)
     if unknown:
@@ -141,6 +148,9 @@ class KeyScheduler(Scheduler):
     def __init__(self, key: str, **numbers: float):
         self.key = str(key)
         self._numbers = {name: float(value) for name, value in numbers.items()}
+        for name, value in self._numbers.items():
+            if not np.isfinite(value):
+                raise NetworkError(f"{name} = {value} in the key '{key}' must be finite: keys are compared.")
         checked_key(self)
 
     def numbers(self, counter=0):

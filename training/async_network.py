@@ -214,7 +214,7 @@ class TrainableAsynchronous(AsynchronousNetwork):
         loss = replace(self.loss, activity=self.loss.activity + activity) if activity else self.loss
         adjoints = loss.evaluate(result, labels, output_membranes(result, self) if loss.needs_membrane else None)
         reversal = self.unlayered.reversal(
-            scheduler, self._checked_group(group), seed=seed, spike_dropout=self.dropout["spike"] if training else 0.0
+            scheduler, self.checked_group(group), seed=seed, spike_dropout=self.dropout["spike"] if training else 0.0
         )
         raw = self._reverse_engine().reverse(
             result.tape, self.connectivity, self.model, float(self.dt), reversal,

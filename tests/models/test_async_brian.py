@@ -246,6 +246,8 @@ class OldestFirst(Scheduler):
         ({}, {"mode": "clocked"}, "'clock' or 'event'"),
         ({}, {"keys": "other"}, "keys = 'other'"),
         ({}, {"device": "genn"}, "no custom events"),
+        ({}, {"scheduler": "fifo"}, "'fifo' is no scheduler"),
+        ({}, {"scheduler": FifoScheduler(), "forward_group": 0}, "forward_group = 0"),
     ],
 )
 def test_refusals(arguments, call, message):

@@ -189,6 +189,9 @@ def test_wrong_choices_are_refused(scheduler, message, example):
         (lambda: KeyScheduler("P +"), "cannot be read"),
         (lambda: KeyScheduler("age"), "uses age"),
         (lambda: KeyScheduler("sorted(P)"), "calls sorted"),
+        (lambda: KeyScheduler("P + a", a=np.nan), "a = nan in the key 'P . a' must be finite"),
+        (lambda: AsynchronousNetwork([4, 3], scheduler="random"), "'random' is no scheduler; pass an object"),
+        (lambda: AsynchronousNetwork([4, 3]).run(step_events(np.ones((1, 1, 4))), scheduler=Twice), "no scheduler"),
         (lambda: MomentumScheduler(-1), "0 or more"),
         (lambda: PerCoreScheduler(0), "at least one core"),
         (lambda: TimedScheduler(axonal=1), "must be a time"),
@@ -342,6 +345,10 @@ def bad_indices():
         (lambda: AsynchronousNetwork([4, 3], spike_dropout=1.5), "spike_dropout"),
         (lambda: AsynchronousNetwork([4, 3]).run(step_events(np.ones((1, 1, 5)))), "10 steps|0.001|units"),
         (lambda: AsynchronousNetwork([5, 3], dt=1 * ms, forward_group=0).run(step_events(np.ones((1, 1, 5)))), ">= 1"),
+        (
+            lambda: AsynchronousNetwork([5, 3], dt=1 * ms, forward_group="few").run(step_events(np.ones((1, 1, 5)))),
+            "'few'; it is",
+        ),
     ],
 )
 def test_malformed_networks_and_input_are_refused(make, message):
