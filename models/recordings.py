@@ -126,6 +126,8 @@ class AsynchronousResult:
         Network spikes and forward steps of the timestep until the first spike of each output; 0 without one.
     tape : Tape or None
         With ``record=True`` or ``record='tape'``.
+    state : (n_samples, N) array or None
+        Membranes at the end, for a run that goes on; with `state` or ``keep_state=True``.
     """
 
     outputs: np.ndarray
@@ -134,6 +136,7 @@ class AsynchronousResult:
     n_neurons: int
     first: np.ndarray
     tape: Tape | None = None
+    state: np.ndarray | None = None
 
     @property
     def predictions(self) -> np.ndarray:

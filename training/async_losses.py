@@ -181,8 +181,16 @@ def _checked(labels, n_samples: int, n_out: int) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def output_membranes(run: AsynchronousResult, network) -> np.ndarray:
-    """Membrane of every output at the end of every timestep, (n_samples, T, n_out), read off the tape."""
+def output_membranes(run: AsynchronousResult, network, state=None) -> np.ndarray:
+    """Membrane of every output at the end of every timestep, (n_samples, T, n_out), read off the tape.
+
+    Parameters
+    ----------
+    run : AsynchronousResult
+    network : TrainableAsynchronous
+    state : (n_samples, N) array, optional
+        Membranes the run started from.
+    """
     tape, (n_samples, n_steps) = run.tape, run.tape.steps.shape
     n_out, first = network.connectivity.n_outputs, network.n_neurons - network.connectivity.n_outputs
     n_forward = len(tape.spike_ptr) - 1
@@ -196,7 +204,7 @@ def output_membranes(run: AsynchronousResult, network) -> np.ndarray:
     table[row, unit] = value  # in order, so the last one of a timestep stays
     table = table.reshape(n_samples, n_steps, n_out)
     leak = network.leak()[first:]
-    now = np.zeros((n_samples, n_out))
+    now = np.zeros((n_samples, n_out)) if state is None else np.array(state[:, first:], float)
     for t in range(n_steps):
         now = np.where(np.isnan(table[:, t]), now * leak, table[:, t])
         table[:, t] = now

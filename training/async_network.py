@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,12 +17,13 @@ from ..models.errors import NetworkError
 from ..models.events import bin_events
 from ..models.recordings import AsynchronousResult
 from ..models.schedulers import LayerSynchronous
+from ..models.windows import window_of
 from .async_losses import AsyncLoss, output_membranes
 from .errors import TrainingError
 from .unlayered import ForwardGroups, MixedOrder, Unlayered, clip_by_norm
 
 TRAINED = ("w", "V_th", "tau", "sigma")
-RULES = ("unlayered", "filter")  # the loop's default name stands for this network's only rule
+RULES = ("unlayered", "filter", "online")  # the loop's default name stands for this network's only gradient
 
 
 @dataclass
@@ -189,14 +191,18 @@ class TrainableAsynchronous(AsynchronousNetwork):
         activity : float
             Penalty on spikes per neuron, besides the loss's own.
         **options
-            ``scheduler``, ``forward_group``, ``seed``, ``training`` (dropouts, on by default).
+            ``scheduler``, ``forward_group``, ``seed``, ``training`` (dropouts, on by default); ``state`` (n_samples, N),
+            membranes to start from, constants here, and ``first_step``, the number of the first timestep, which a part
+            of a longer sample goes on with.
 
         Returns
         -------
         AsyncGradient
         """
-        if rule not in RULES:
-            raise TrainingError(f"rule='{rule}' is unknown; asynchronous networks learn by 'unlayered'.")
+        if rule not in RULES[:2]:
+            raise TrainingError(
+                f"rule='{rule}': asynchronous networks learn by 'unlayered', or window by window by gradients(rule='online')."
+            )
         labels = getattr(events, "labels", None) if labels is None else labels
         if labels is None:
             raise TrainingError("There are no labels: pass gradient(events, labels).")
@@ -204,15 +210,17 @@ class TrainableAsynchronous(AsynchronousNetwork):
         scheduler, group, seed = self.batch_order()
         scheduler = options.pop("scheduler", scheduler)
         group, seed = options.pop("forward_group", group), options.pop("seed", seed)
-        training = options.pop("training", True)
+        training, part = options.pop("training", True), {"first_step": options.pop("first_step", 0)}
+        state = options.pop("state", None)
         if options:
             raise TrainingError(f"gradient() knows no option {sorted(options)[0]}.")
         result = self.run(
             steps, record="tape", scheduler=scheduler, forward_group=group, training=training, seed=seed,
-            counter=self.iteration,
+            counter=self.iteration, **({"state": state, **part} if state is not None else {}),
         )  # fmt: skip
         loss = replace(self.loss, activity=self.loss.activity + activity) if activity else self.loss
-        adjoints = loss.evaluate(result, labels, output_membranes(result, self) if loss.needs_membrane else None)
+        membranes = output_membranes(result, self, state) if loss.needs_membrane else None
+        adjoints = loss.evaluate(result, labels, membranes)
         reversal = self.unlayered.reversal(
             scheduler, self.checked_group(group), seed=seed, spike_dropout=self.dropout["spike"] if training else 0.0
         )
@@ -220,13 +228,42 @@ class TrainableAsynchronous(AsynchronousNetwork):
             result.tape, self.connectivity, self.model, float(self.dt), reversal,
             by_count=adjoints.by_count, by_membrane=adjoints.by_membrane, by_latency=adjoints.by_latency,
             by_spike=adjoints.by_spike, sigma=self.sigma if np.any(self.sigma) else None,
-            train_leak="tau" in self.trained,
+            train_leak="tau" in self.trained, initial=state, **part,
         )  # fmt: skip
         gradients = self._named(raw)
         tau = self.parameters.get("neurons.tau")
         norm = clip_by_norm(gradients, self.clip, None if tau is None else {"neurons.tau": float(tau.mean())})
         batch = AsyncBatch(result.outputs, result.counters["spikes"].sum(axis=1))
         return AsyncGradient(adjoints.loss, gradients, batch, result, norm)
+
+    def gradients(self, events, labels=None, *, rule="unlayered", window=1, **options) -> Iterator[AsyncGradient]:
+        """Gradients of a batch, for an update after each of them.
+
+        Parameters
+        ----------
+        events, labels, options
+            As in `gradient`.
+        rule : {'unlayered', 'online'}
+            ``'online'``: a gradient every `window` timesteps, through the tape of these timesteps alone; membranes go
+            on, so memory does not grow with the length of a sample.
+        window : int
+            Timesteps.
+
+        Yields
+        ------
+        AsyncGradient
+            Parameters may change before the next one.
+        """
+        if rule != "online":
+            yield self.gradient(events, labels, rule=rule, **options)
+            return
+        steps, state = bin_events(events, self.dt), None
+        labels = getattr(events, "labels", None) if labels is None else labels
+        for begin in range(0, steps.n_steps, window):
+            piece = window_of(steps, begin, min(begin + window, steps.n_steps))
+            found = self.gradient(piece, labels, state=state, first_step=begin, **options)
+            state = found.result.state
+            yield found
 
     def loss_and_grad(self, events, labels=None, **options) -> tuple[float, dict]:
         """Loss of a batch and its surrogate gradient; options as in `gradient`."""

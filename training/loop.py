@@ -217,21 +217,23 @@ def _epoch(network, optimiser, task, options: TrainingOptions, rng, epoch, on_ba
     rate = 0.0
     n_counted = getattr(network, "n_spiking", sum(network.sizes[1:-1]))
     for index, chosen in enumerate(batches):
+        step = (epoch - 1) * len(batches) + index
+        rate = schedule_factor(options.schedule, step, total, options.warmup)
         if hasattr(network, "begin_batch"):  # what is drawn per batch depends on the iteration, so that runs resume
-            network.begin_batch(optimiser.steps, optimiser.steps / total)
+            network.begin_batch(step, step / total)
         events = augment(task.events.take(chosen), rng, **options.augmentation())
-        labels = task.labels[chosen]
-        result = network.gradient(
-            events, **options.learning(events.dt), **_target(network, labels, events, options.loss)
-        )
-        _refuse_non_finite(result, f"epoch {epoch}, batch {index + 1}", options.learning_rate)
-        rate = schedule_factor(options.schedule, optimiser.steps, total, options.warmup)
-        _decay(network.parameters, options.learning_rate * rate * options.weight_decay)
-        optimiser.step(network.parameters, result.gradients, rate)
-        network.constrain()
-        hits, asked = network.hits(result.run.readout, labels)
-        loss, correct, answers = loss + result.loss * len(chosen), correct + hits, answers + asked
-        spikes, seen = spikes + float(result.run.spikes.sum()), seen + len(chosen)
+        labels, parts = task.labels[chosen], []
+        for result in _gradients(network, events, options, labels):
+            _refuse_non_finite(result, f"epoch {epoch}, batch {index + 1}", options.learning_rate)
+            _decay(network.parameters, options.learning_rate * rate * options.weight_decay)
+            optimiser.step(network.parameters, result.gradients, rate)
+            network.constrain()
+            parts.append(result)
+        readout = parts[0].run.readout if len(parts) == 1 else np.concatenate([p.run.readout for p in parts], axis=1)
+        hits, asked = network.hits(readout, labels)
+        loss += float(np.mean([p.loss for p in parts])) * len(chosen)
+        correct, answers = correct + hits, answers + asked
+        spikes, seen = spikes + sum(float(p.run.spikes.sum()) for p in parts), seen + len(chosen)
         if on_batch:
             per_neuron = spikes / seen / max(1, n_counted)
             on_batch(BatchProgress(epoch, index + 1, len(batches), loss / seen, correct / max(1, answers), per_neuron))
@@ -241,6 +243,15 @@ def _epoch(network, optimiser, task, options: TrainingOptions, rng, epoch, on_ba
         "spikes_per_neuron": spikes / seen / max(1, n_counted),
         "learning_rate": options.learning_rate * rate,
     }
+
+
+def _gradients(network, events, options: TrainingOptions, labels) -> Iterator:
+    """Gradients of a batch, an update after each: one, or as many as a network that learns on the way asks for."""
+    arguments = options.learning(events.dt) | _target(network, labels, events, options.loss)
+    if hasattr(network, "gradients"):
+        yield from network.gradients(events, **arguments)
+    else:
+        yield network.gradient(events, **arguments)
 
 
 def _decay(parameters: dict, amount: float) -> None:

@@ -37,6 +37,8 @@ struct Job {
     const int32_t* spikes;
     const uint8_t* flags;
     const int64_t* sample_ids;
+    const R* initial;              // (n_samples, n_neurons) membranes before the first timestep's leak; null: at rest
+    int64_t first_step;            // number of the first timestep: what its random numbers depend on
     uint64_t seed;
     double spike_dropout;
     // what is differentiated

@@ -112,6 +112,8 @@ class UnlayeredEngine:
         sigma=None,
         sample_ids=None,
         train_leak=False,
+        initial=None,
+        first_step=0,
     ) -> dict:
         """Gradient of a loss over the tape.
 
@@ -138,6 +140,10 @@ class UnlayeredEngine:
             Those of the run.
         train_leak : bool
             Whether the gradient of the leak factor is wanted.
+        initial : (n_samples, N) array, optional
+            Membranes before the leak of the first timestep, constants here; at rest by default.
+        first_step : int
+            Number of the first timestep, as in the run.
 
         Returns
         -------
@@ -160,7 +166,8 @@ class UnlayeredEngine:
             layer_of=call.keep(connectivity.layer_of(), np.int32), sources=sources, projections=projections,
             leak=call.keep(leak(model, dt, n)), sigma=None if sigma is None else call.keep(sigma),
             parameters=call.keep(np.array(tables or [0]), np.uint64),
-            sample_ids=call.keep(ids, np.int64), seed=reversal.seed % 2**64, spike_dropout=reversal.spike_dropout,
+            sample_ids=call.keep(ids, np.int64), initial=call.optional(initial), first_step=first_step,
+            seed=reversal.seed % 2**64, spike_dropout=reversal.spike_dropout,
             every=reversal.every, cut=reversal.cut, detach_reset=reversal.detach_reset, slots=reversal.slots,
             ties=reversal.ties, filler=FILLERS[reversal.filler], truncate=reversal.truncate,
             cut_timesteps=reversal.cut_timesteps, train_leak=train_leak,
@@ -312,7 +319,8 @@ class Job(ctypes.Structure):
         *_fields("n_samples n_steps n_inputs n_neurons n_outputs n_weights first_layer", _int),
         *_fields("layer_of sources projections leak sigma parameters", _pointer),
         *_fields("step_ptr group_ptr group multiplicity received_ptr received membrane", _pointer),
-        *_fields("spike_ptr spikes flags sample_ids", _pointer),
+        *_fields("spike_ptr spikes flags sample_ids initial", _pointer),
+        ("first_step", _int),
         ("seed", ctypes.c_uint64),
         ("spike_dropout", _real),
         *_fields("every cut detach_reset slots ties filler truncate cut_timesteps train_leak", _int),

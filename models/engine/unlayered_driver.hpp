@@ -46,13 +46,14 @@ class Reverse {
         if (job.sigma) counted.resize(before.size());
         boundary.resize((size_t)(N * T));
         std::vector<R>& v = membrane_now;
-        std::fill(v.begin(), v.end(), R(0));
+        if (job.initial) std::copy_n(job.initial + sample * N, N, v.begin());
+        else std::fill(v.begin(), v.end(), R(0));
         if (job.by_latency) {
             first_spike.assign((size_t)job.n_outputs, -1);
             second_spike.assign((size_t)job.n_outputs, -1);
         }
         for (int64_t t = 0; t < T; t++) {
-            for (int64_t j = 0; t && j < N; j++) v[(size_t)j] *= job.leak[j];
+            for (int64_t j = 0; (t || job.initial) && j < N; j++) v[(size_t)j] *= job.leak[j];
             if (job.sigma) std::fill(count.begin(), count.end(), R(0));
             for (int64_t g = job.step_ptr[sample * T + t]; g < job.step_ptr[sample * T + t + 1]; g++) {
                 mark(g, 1);
@@ -199,7 +200,7 @@ class Reverse {
         if (job.filler == NO_FILLER || free_slots <= 0) return;
         int64_t j = 0;
         if (job.filler == RANDOM_RUN) {
-            const uint64_t stream = stream_of(job.seed, (uint64_t)job.sample_ids[sample], (uint64_t)t);
+            const uint64_t stream = stream_of(job.seed, (uint64_t)job.sample_ids[sample], (uint64_t)(job.first_step + t));
             j = (int64_t)below(bits_of(field_of(stream, (uint64_t)step, PICK), 1), (uint64_t)N);
         }
         for (int64_t looked = 0; looked < N && free_slots; looked++, j = j + 1 == N ? 0 : j + 1) {
@@ -263,7 +264,7 @@ class Reverse {
     }
     void timestep(int64_t t, int64_t origin, int64_t total) {
         const int64_t begin = job.step_ptr[sample * T + t], end = job.step_ptr[sample * T + t + 1];
-        const uint64_t stream = stream_of(job.seed, (uint64_t)job.sample_ids[sample], (uint64_t)t);
+        const uint64_t stream = stream_of(job.seed, (uint64_t)job.sample_ids[sample], (uint64_t)(job.first_step + t));
         lose_last_group(t, begin, end);
         if (job.by_membrane)
             for (int64_t k = 0; k < job.n_outputs; k++)
@@ -289,9 +290,11 @@ class Reverse {
             if (job.truncate && (g - origin) % job.truncate == 0) forget();
         }
         if (job.cut_timesteps) forget();
-        if (!t) return;
-        if (job.train_leak)
-            for (int64_t j = 0; j < N; j++) leak[j] += a[(size_t)j] * boundary[(size_t)((t - 1) * N + j)];
+        if (!t && !job.initial) return;
+        if (job.train_leak) {
+            const R* earlier = t ? boundary.data() + (t - 1) * N : job.initial + sample * N;
+            for (int64_t j = 0; j < N; j++) leak[j] += a[(size_t)j] * earlier[j];
+        }
         for (int64_t j = 0; j < N; j++) a[(size_t)j] *= job.leak[j];
     }
     void forget() {
