@@ -99,7 +99,7 @@ def table(rows) -> str:
 def plot(rows) -> Figure:
     """The study as a figure."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.1, 5.4), layout="constrained")
+        figure = Figure(figsize=(7.1, 5.6), layout="constrained")
         A, B, C, D = figure.subplots(2, 2, sharex=True).ravel()
         coarsest = max(r["dt_ms"] for r in rows if r["kind"] == "accuracy")
         for method, (title, colour, style) in TITLES.items():
@@ -116,13 +116,19 @@ def plot(rows) -> Figure:
         B.set_title(f"B  Trained at {coarsest:g} ms, tested at others")
         C.set_title("C  Trained and tested at the same step")
         D.set_title("D  Training a batch of 50")
+        limits = [f(ax.get_ylim()[i] for ax in (A, B)) for i, f in ((0, min), (1, max))]
+        ticks = sorted({round(r["steps"]) for r in rows})
         for ax in (A, B):
-            ax.set(ylabel="Accuracy (%)", xscale="log")
-        C.set(ylabel="Spikes per neuron and recording", yscale="log")
+            ax.set(ylabel="Accuracy (%)", xscale="log", ylim=limits)
+            ax.set_xticks(ticks, ticks)
+            ax.minorticks_off()
+        C.set(ylabel="Spikes per neuron and recording", ylim=(0, None))
         D.set(ylabel="Memory above that of the data (MiB)", yscale="log")
         for ax in (C, D):
             ax.set_xlabel("Time steps per recording of 320 ms")
-        figure.legend(*A.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        shown = {label: handle for ax in (D, A) for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+        shown = {title: shown[title] for title, *_ in TITLES.values() if title in shown}
+        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=4)
     return figure
 
 
