@@ -2,7 +2,7 @@
 
     python benchmarks/asynchronous.py speed     engine against dense PyTorch, batch 1 and 32, F = 1, 8, 64
     python benchmarks/asynchronous.py floor     engine against a C++ loop that only adds the same rows
-    python benchmarks/asynchronous.py size      time per sample against network size, 1e3 to 1e6 neurons
+    python benchmarks/asynchronous.py size      time against network size, 1e3 to 1e6 neurons, and against events
 
 The task has the size of N-MNIST: 2312-64-64-64-10 neurons, about 4000 events in 30 frames of 10 ms. Both
 sides of a comparison run in one process, one after the other, with the same number of threads. Times are the
@@ -14,17 +14,13 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import resource
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
 from brian2 import ms
-from scipy import sparse
 
 from brian2grad.models.asynchronous import AsynchronousNetwork
-from brian2grad.models.connectivity import Connectivity
 from brian2grad.models.engine.build import compile_library
 from brian2grad.models.events import StepEvents
 from brian2grad.models.schedulers import FifoScheduler, MomentumScheduler, RandomScheduler
@@ -202,54 +198,12 @@ def _rows_only(library, net, tape):
     return lambda: (library.add_all(*call), kept)[0]
 
 
-# -- size ----------------------------------------------------------------------------------------------
-
-
 def size(arguments):
-    """Random sparse recurrent networks of growing size under the same input: the work stays, so should the
-    time."""
-    rows = []
-    fan_out, driven = 100, 1000
-    print(f"{'neurons':>8} {'synapses':>10} {'ms/sample':>10} {'spikes':>7} {'M synops/s':>11} {'peak GiB':>9}")
-    for n in arguments.neurons:
-        rng = np.random.default_rng(0)
-        indices = np.sort(rng.integers(0, n - 10, (n - 10, fan_out), dtype=np.int32), axis=1).ravel()
-        data = rng.random((n - 10) * fan_out, dtype=np.float32)
-        data *= np.float32(1e-3)  # below threshold: activity is what the input sets
-        ptr = np.arange(0, (n - 10) * fan_out + 1, fan_out)
-        recurrent = sparse.csr_array((data, indices, ptr), shape=(n - 10, n - 10))
-        hit = rng.choice(n - 10, min(driven, n - 10), replace=False)
-        feed = sparse.csr_array((np.ones(len(hit), np.float32), (np.arange(len(hit)), hit)), shape=(driven, n - 10))
-        connectivity = Connectivity([driven, n - 10, 10]).connect(0, 1, feed).connect(1, 1, recurrent)
-        del recurrent, indices, data
-        net = AsynchronousNetwork(connectivity, tau_m=10 * ms, V_th=0.9, dt=10 * ms, threads=1)
-        events = frames(1, n_steps=30, n_events=6000, n_units=driven)
-        _, best = seconds(lambda net=net, e=events: net.run(e), 40, time.thread_time)
-        run = net.run(events)
-        total = run.counters["synaptic_operations"].sum()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        rows.append((n, best * 1e3))
-        print(
-            f"{n:8} {net.connectivity.n_synapses:10} {best * 1e3:10.3f} {run.counters['spikes'].sum():7}"
-            f" {total / best / 1e6:11.0f} {peak:9.2f}",
-            flush=True,
-        )
+    from asynchronous_size import by_events, by_size, plot
+
+    sizes, counts = by_size(arguments.neurons), by_events()
     if arguments.plot:
-        _plot(rows, arguments.plot)
-
-
-def _plot(rows, path):
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(4, 3), layout="constrained")
-    axes.loglog(*zip(*rows, strict=True), "o-")
-    axes.set(xlabel="Neurons", ylabel="Time per sample (ms)", ylim=(rows[0][1] / 10, rows[0][1] * 100))
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    print(f"wrote {path}")
+        plot(sizes, counts, arguments.plot)
 
 
 def main():

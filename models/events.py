@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,7 +92,7 @@ def bin_events(events, dt, n_steps: int | None = None) -> StepEvents:
     if not have_same_dimensions(dt, second) or not float(dt) > 0:
         raise NetworkError(f"dt = {dt!r} must be a positive time such as 1*ms.")
     if isinstance(events, StepEvents):
-        if not np.isclose(events.dt, float(dt), rtol=1e-9) or n_steps not in (None, events.n_steps):
+        if not math.isclose(events.dt, float(dt), rel_tol=1e-9) or n_steps not in (None, events.n_steps):
             raise NetworkError(
                 f"The events are binned to {events.n_steps} steps of {events.dt:g} s; {n_steps} steps of "
                 f"{float(dt):g} s were asked for. Bin the original events again."

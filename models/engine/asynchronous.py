@@ -23,8 +23,12 @@ HEADERS = (
     "support.hpp",
     "random.hpp",
     "queues.hpp",
+    "sorted_queue.hpp",
     "asynchronous.hpp",
+    "lanes.hpp",
     "asynchronous_network.hpp",
+    "asynchronous_state.hpp",
+    "asynchronous_delivery.hpp",
     "asynchronous_worker.hpp",
     "asynchronous_driver.hpp",
 )
@@ -124,7 +128,8 @@ class AsynchronousEngine(EventLoop):
     def _block(self, p) -> tuple[Block, np.ndarray]:
         first = int(self.connectivity.starts[p.target]) - self.connectivity.n_inputs
         if not sparse.issparse(p.weights):
-            block = Block(first=first, width=p.weights.shape[1], dense=self._keep(p.weights, self.dtype))
+            rows = self._whole_tiles(p.weights, first)
+            block = Block(first=first - first % TILE, width=rows.shape[1], dense=address(rows))
             return block, np.count_nonzero(p.weights, axis=1)
         ptr = p.weights.indptr.astype(np.int64)
         block = Block(
@@ -134,7 +139,20 @@ class AsynchronousEngine(EventLoop):
             targets=self._keep(p.weights.indices + np.int32(first), np.int32),
             weights=self._keep(p.weights.data, self.dtype),
         )
-        return block, np.diff(ptr)
+        return block, np.zeros(len(ptr) - 1, np.int64)
+
+    def _whole_tiles(self, weights, first: int) -> np.ndarray:
+        """Rows (n_pre, multiple of TILE) with zeros for what else lies in the tiles; they start at cache lines."""
+        n_pre, width = weights.shape
+        before = first % TILE
+        total = before + width + (-(before + width)) % TILE
+        spare = 64 // self.dtype.itemsize
+        memory = np.zeros(n_pre * total + spare, self.dtype)
+        begin = -address(memory) % 64 // self.dtype.itemsize
+        rows = memory[begin : begin + n_pre * total].reshape(n_pre, total)
+        rows[:, before : before + width] = weights
+        self._kept.append(rows)
+        return rows
 
     # -- running ---------------------------------------------------------------------------------------
 

@@ -3,10 +3,10 @@
 
 enum { TILE = 16 };  // neurons that are tested together: one cache line of single-precision membranes
 
-// Weights from one population of sources: dense rows onto contiguous neurons, or sparse rows.
+// Weights from one population of sources: dense rows onto whole tiles of neurons, or sparse rows.
 struct Block {
-    int64_t first, width;      // dense: targets are neurons first .. first + width - 1
-    const R* dense;            // (n_pre, width), null if sparse
+    int64_t first, width;      // dense: targets are neurons first .. first + width - 1, multiples of TILE
+    const R* dense;            // (n_pre, width), zero where there is no synapse; null if sparse
     const int64_t* ptr;        // sparse: (n_pre + 1,)
     const int32_t* targets;    // neurons
     const R* weights;
@@ -19,7 +19,7 @@ struct Network {
     const int32_t* population;  // of every source; sources are the inputs, then the neurons
     const int32_t* layer;
     const int32_t* core;
-    const int64_t* fanout;      // synapses with a weight that is not zero
+    const int64_t* fanout;      // weights of dense blocks that are not zero
     const Population* populations;
     const Block* blocks;
     const R* leak;              // per neuron, over one timestep

@@ -17,6 +17,7 @@ HEADERS = (
     "support.hpp",
     "random.hpp",
     "queues.hpp",
+    "sorted_queue.hpp",
     "asynchronous.hpp",
     "gamma_async.hpp",
     "gamma_async_worker.hpp",
