@@ -11,7 +11,14 @@ from brian2 import ms
 from brian2grad.models.asynchronous import AsynchronousNetwork
 from brian2grad.models.connectivity import Connectivity, Projection
 from brian2grad.models.events import StepEvents
-from brian2grad.models.schedulers import LayerSynchronous, MomentumScheduler, RandomScheduler, ReplayScheduler
+from brian2grad.models.schedulers import (
+    KeyScheduler,
+    LayerSynchronous,
+    MomentumScheduler,
+    RandomScheduler,
+    ReplayScheduler,
+    Scheduler,
+)
 
 _spec = importlib.util.spec_from_file_location("async_reference", Path(__file__).with_name("async_reference.py"))
 reference = importlib.util.module_from_spec(_spec)
@@ -142,6 +149,40 @@ def test_fast_random_order_is_a_valid_order():
 def test_large_momentum_noise_looks_at_the_whole_queue():
     for index in range(15):
         assert_equal(index, ("MS", 2, False, 0.0), noise=0.9)
+
+
+class FullSort(Scheduler):
+    """The key of another scheduler, sorted by NumPy at every forward step."""
+
+    def __init__(self, other):
+        self.other = other
+
+    def select(self, queue, forward_group):
+        return self.other.select(queue, forward_group)
+
+
+DEEP_KEYS = ("sin(i)", "sin(i) + 0.01*rand()", "sin(i) - 0.3*rand()", "sin(i)*rand()", "-(P + 1e-6*rand())", "-arrival")
+
+
+@pytest.mark.parametrize("key", DEEP_KEYS)
+def test_deep_queues_give_the_groups_of_a_full_sort(key):
+    """About 900 waiting inputs whose keys come in no order, more than the sorted part of the queue takes."""
+    rng = np.random.default_rng(0)
+    net = Connectivity([1000, 40, 3])
+    for source, target in ((0, 1), (1, 2), (1, 1)):
+        net = net.connect(source, target, rng.normal(0, 0.3, (net.sizes[source], net.sizes[target])))
+    events = step_events(rng.poisson(2.0, (1, 1, 1000)).astype(float))
+    options = {"tau_m": 2 * ms, "V_th": 0.5, "dt": 1 * ms, "dtype": "float64", "prioritised": False, "seed": 3}
+    for F in (1, 7, 300) if key == "sin(i) + 0.01*rand()" else (7, 300):
+        scheduler = KeyScheduler(key)
+        found, wanted = (
+            AsynchronousNetwork(net, scheduler=s, forward_group=F, **options).run(events, record="tape").tape
+            for s in (scheduler, FullSort(scheduler))
+        )
+        np.testing.assert_array_equal(found.group_ptr, wanted.group_ptr)
+        np.testing.assert_array_equal(found.group, wanted.group)
+        np.testing.assert_array_equal(found.spikes, wanted.spikes)
+        assert len(found.spikes)
 
 
 def test_compat_repeats_the_published_loop_over_a_batch():
