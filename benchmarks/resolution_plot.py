@@ -84,7 +84,7 @@ def table(rows) -> str:
             lines.append(f"{TITLES[method][0]:<32}{''.join(entries)}   {trained:g} ms, {len(found)} seed(s)")
     lines += [
         "",
-        "largest change over the steps, of the worst seed: accuracy (points), spikes (%); trained and tested alike, and across",
+        "largest change over the steps (worst seed), accuracy in points and spikes in %: same step, and across steps",
     ]
     for method in present:
         change = invariance(rows, method)
