@@ -179,8 +179,8 @@ def plot(rows: list[dict]) -> Figure:
     panels = (("accuracy", 100, "Accuracy (%)"), ("spikes_per_neuron", 1, "Spikes per hidden neuron"),
               ("spikes_changed", 100, "Spikes changed (%)"))  # fmt: skip
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.1, 4.4), layout="constrained")
-        axes = figure.subplots(2, 3, sharex=True, sharey="col")
+        figure = Figure(figsize=(7.1, 4.8), layout="constrained")
+        axes = figure.subplots(2, 3, sharex=True)
         for (row, signed), (column, (name, scale, label)) in itertools.product(
             enumerate((False, True)), enumerate(panels)
         ):
@@ -195,12 +195,16 @@ def plot(rows: list[dict]) -> Figure:
             ax.set_ylabel(label)
             if row:
                 ax.set_xlabel("Forward group F")
-            if column:
-                ax.set_ylim(0, None)
+        for ax in axes[:, 1:].ravel():
+            ax.set_ylim(0, 1.1 * ax.get_ylim()[1])
+        low = min(ax.get_ylim()[0] for ax in axes[:, 0])
+        high = max(ax.get_ylim()[1] for ax in axes[:, 0])
+        for ax in axes[:, 0]:
+            ax.set_ylim(low, high)
         lines = [Line2D([], [], color=c, label=f"trained {t[0]}" + (f" F = {t[1]}" if t[1] != "all" else ""))
                  for t, c in TRAINED.items()]  # fmt: skip
         lines += [Line2D([], [], color="black", linestyle=s, label=f"tested {n}") for n, s in SCHEDULERS.items()]
-        figure.legend(handles=lines, loc="outside lower center", ncols=6)
+        figure.legend(handles=lines, loc="outside lower center", ncols=3)
     return figure
 
 
