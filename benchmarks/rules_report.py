@@ -88,7 +88,7 @@ def plot(rows) -> Figure:
             ax.set_title(f"{letter}  After learning: {TITLES[task]}")
         axes[1, 0].set_ylabel("Final loss / filter's mean")
         _layer_panel(axes[1, 2], rows)
-        axes[1, 2].set_title("F  By layer: nmnist8, three hidden, trained")
+        axes[1, 2].set_title("F  By layer: nmnist8, 3 hidden")
         handles = [
             matplotlib.lines.Line2D([], [], color=c, marker=MARKERS[d], ls="", label=f"{d} hidden layer{'s' * (d > 1)}")
             for d, c in DEPTH_COLOURS.items()
@@ -117,8 +117,9 @@ def _cosine_panel(ax, rows, task) -> None:
                 ax.plot(place, found[:, 0].mean(), MARKERS[depth], color=colour, mfc=filled, ms=3.5)
                 if when == "after":
                     ax.vlines(place, found[:, 0].min(), found[:, 0].max(), color=colour, lw=0.8)
-    ax.axhline(0, color="k", lw=0.5)
-    ax.set_ylim(min(-0.25, ax.get_ylim()[0]), 1.05)
+    if ax.get_ylim()[0] < 0:
+        ax.axhline(0, color="k", lw=0.5)
+    ax.set_ylim(top=1.05)
     _rule_axis(ax, rules)
 
 
