@@ -164,6 +164,8 @@ class AsynchronousNetwork:
         sample_ids=None,
         counter: int = 0,
         dtype: str | None = None,
+        state=None,
+        first_step: int = 0,
     ) -> AsynchronousResult | TimedResult:
         """Run samples in the compiled engine.
 
@@ -187,6 +189,10 @@ class AsynchronousNetwork:
             part of a batch run with its own places gives the same result.
         counter : int
             Training iteration, for noise schedules.
+        state : (n_samples, N) array, optional
+            Membranes to go on from, as an earlier run left them in its result's ``state``; zeros are rest.
+        first_step : int
+            Number of the first timestep of such a part: a sample run in parts gives what it gives in one.
 
         Returns
         -------
@@ -200,8 +206,8 @@ class AsynchronousNetwork:
         """
         scheduler = self.scheduler if scheduler is None else checked_scheduler(scheduler)
         if isinstance(scheduler, TimedScheduler):
-            if n_steps is not None:
-                raise NetworkError("n_steps counts timesteps; a TimedScheduler runs in continuous time.")
+            if n_steps is not None or state is not None:
+                raise NetworkError("n_steps and state belong to timesteps; a TimedScheduler runs in continuous time.")
             return run_timed(self, events, scheduler, stop, dtype)
         steps = bin_events(events, self.dt, n_steps)
         self._check_events(steps)
@@ -227,6 +233,8 @@ class AsynchronousNetwork:
             "spike_dropout": p["spike"],
             "input_dropout": p["input"],
         }
+        if state is not None:
+            options |= {"state": self._checked_state(state, steps.n_samples, stop), "first_step": int(first_step)}
         detail = "tape" if record == "tape" else "spikes" if record else "nothing"
         raw = self.engine(scheduler, dtype).run(steps, float(self.dt), scheduler, options, detail, counter)
         return AsynchronousResult(
@@ -236,6 +244,7 @@ class AsynchronousNetwork:
             n_neurons=self.n_neurons,
             first=raw["first"],
             tape=Tape.of(raw) if record else None,
+            state=raw.get("final"),
         )
 
     def brian2(self, events, mode: str = "clock", device: str = "runtime", **options):
@@ -265,6 +274,16 @@ class AsynchronousNetwork:
     def checked_group(self, group) -> int:
         """Forward group size as a number; ``None`` and ``'all'`` are all sources."""
         return checked_group(group, self.n_inputs + self.n_neurons)
+
+    def _checked_state(self, state, n_samples: int, stop: Stop) -> np.ndarray:
+        state = np.asarray(state)
+        if state.shape != (n_samples, self.n_neurons) or not np.isfinite(state).all():
+            raise NetworkError(
+                f"state has shape {state.shape}; it holds {n_samples} samples x {self.n_neurons} finite membranes."
+            )
+        if self.compat or stop.leftover == "carry":
+            raise NetworkError("Membranes are all that goes on in `state`; a queue carried over would be lost.")
+        return state
 
     def _check_events(self, steps) -> None:
         if steps.n_units != self.n_inputs:

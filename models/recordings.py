@@ -127,7 +127,7 @@ class AsynchronousResult:
     tape : Tape or None
         With ``record=True`` or ``record='tape'``.
     state : (n_samples, N) array or None
-        Membranes at the end, for a run that goes on; with `state` or ``keep_state=True``.
+        Membranes at the end, for a run that goes on; of a run that was given a `state`.
     """
 
     outputs: np.ndarray

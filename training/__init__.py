@@ -1,5 +1,6 @@
 """How a network learns: losses, the gradients, optimisers, the loop, data and the command line."""
 
+from .async_online import AsynchronousLearner
 from .data import DataError, EventArchive, load, load_splits
 from .errors import RunError, TrainingError
 from .loop import TrainingOptions, train
@@ -11,6 +12,7 @@ from .tasks import Task, make_task
 __all__ = [
     "SGD",
     "Adam",
+    "AsynchronousLearner",
     "DataError",
     "EventArchive",
     "LearningOperation",

@@ -191,9 +191,8 @@ class TrainableAsynchronous(AsynchronousNetwork):
         activity : float
             Penalty on spikes per neuron, besides the loss's own.
         **options
-            ``scheduler``, ``forward_group``, ``seed``, ``training`` (dropouts, on by default); ``state`` (n_samples, N),
-            membranes to start from, constants here, and ``first_step``, the number of the first timestep, which a part
-            of a longer sample goes on with.
+            ``scheduler``, ``forward_group``, ``seed``, ``training`` (dropouts, on by default). For a part of a longer
+            sample: ``state`` (n_samples, N), membranes to start from, and ``first_step``, its first timestep.
 
         Returns
         -------
@@ -201,7 +200,7 @@ class TrainableAsynchronous(AsynchronousNetwork):
         """
         if rule not in RULES[:2]:
             raise TrainingError(
-                f"rule='{rule}': asynchronous networks learn by 'unlayered', or window by window by gradients(rule='online')."
+                f"rule='{rule}': asynchronous networks learn by 'unlayered', or on the way by gradients(rule='online')."
             )
         labels = getattr(events, "labels", None) if labels is None else labels
         if labels is None:
@@ -257,13 +256,24 @@ class TrainableAsynchronous(AsynchronousNetwork):
         if rule != "online":
             yield self.gradient(events, labels, rule=rule, **options)
             return
-        steps, state = bin_events(events, self.dt), None
+        self.require_timestep_loss()
+        steps = bin_events(events, self.dt)
+        state = np.zeros((steps.n_samples, self.n_neurons), self.dtype)
         labels = getattr(events, "labels", None) if labels is None else labels
         for begin in range(0, steps.n_steps, window):
             piece = window_of(steps, begin, min(begin + window, steps.n_steps))
             found = self.gradient(piece, labels, state=state, first_step=begin, **options)
             state = found.result.state
             yield found
+
+    def require_timestep_loss(self) -> None:
+        """Refuse a loss that looks at a whole sample: learning on the way sees only a part of it."""
+        loss = self.loss
+        if loss.kind == "latency" or loss.total or loss.first or loss.haste:
+            raise TrainingError(
+                "rule='online' learns from parts of a sample: use loss kind 'counts' (gain > 0) or 'membrane' with "
+                "total = first = haste = 0."
+            )
 
     def loss_and_grad(self, events, labels=None, **options) -> tuple[float, dict]:
         """Loss of a batch and its surrogate gradient; options as in `gradient`."""

@@ -11,6 +11,8 @@ struct Run {
     const int32_t* units;
     const R* values;
     const int64_t* sample_ids;  // what the random numbers of a sample depend on
+    const R* initial;           // (n_samples, n_neurons) membranes an earlier run left, or null: at rest
+    int64_t first_step;         // number of the first timestep
     uint64_t seed;
     int64_t forward_group;
     int64_t stop_rule, stop_value, stop_per_sample, carry, max_spikes;
@@ -22,6 +24,7 @@ struct Run {
     int64_t* counters;          // (n_samples, n_steps, N_COUNTERS)
     int32_t* outputs;           // (n_samples, n_steps, n_outputs)
     int64_t* first;             // (n_samples, n_steps, n_outputs, 2): network spikes and forward steps until its first
+    R* final;                   // (n_samples, n_neurons) membranes at the end, or null
     int64_t* failure;           // (2,) sample and timestep
 };
 

@@ -228,6 +228,15 @@ class Membranes {
         }
         born = ++epoch;
     }
+    // Membranes that an earlier run left, before the leak of the next timestep.
+    void resume(const R* v) {
+        std::fill_n(marks.data(), listed.size(), Mark{epoch, 0});
+        for (int64_t j = 0; j < net.n_neurons; j++) tiles[j / TILE].membrane[j % TILE] = v[j];
+    }
+    void leave(R* v) {
+        for (size_t index = 0; index < listed.size(); index++) bring_up_to_date((int64_t)index);
+        for (int64_t j = 0; j < net.n_neurons; j++) v[j] = tiles[j / TILE].membrane[j % TILE];
+    }
     void begin_timestep(bool later) {
         epoch += later;
         tests = synapses = 0;

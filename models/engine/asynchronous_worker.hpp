@@ -169,6 +169,7 @@ class Worker {
         sample = index;
         record = history;
         membranes.begin_sample();
+        if (r.initial) membranes.resume(r.initial + index * net.n_neurons);
         n_arrivals = steps_before = budget_used = 0;
         since_output = -1;
         finished = aborted = false;
@@ -177,8 +178,8 @@ class Worker {
     }
     void begin_timestep(int64_t index) {
         timestep = index;
-        membranes.begin_timestep(index > 0);
-        stream = stream_of(run->seed, (uint64_t)run->sample_ids[sample], (uint64_t)index);
+        membranes.begin_timestep(index > 0 || run->initial);
+        stream = stream_of(run->seed, (uint64_t)run->sample_ids[sample], (uint64_t)(run->first_step + index));
         counters = run->counters + (sample * run->n_steps + index) * N_COUNTERS;
         n_forward = 0;
         stopped = false;
@@ -243,5 +244,6 @@ class Worker {
         if (run->stop_per_sample) steps_before += counters[N_FORWARD];
         if (record) record->steps.push_back((int32_t)counters[N_FORWARD]);
         finished = stopped && run->stop_per_sample;
+        if (run->final && (finished || timestep + 1 == run->n_steps)) membranes.leave(run->final + sample * net.n_neurons);
     }
 };

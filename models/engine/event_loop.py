@@ -63,7 +63,7 @@ class EventLoop:
         }
         failure = np.zeros(2, np.int64)
         numbers = scheduler.numbers(counter)
-        ids = options.pop("sample_ids", None)
+        ids, state = options.pop("sample_ids", None), options.pop("state", None)
         arrays = {
             "ptr": np.ascontiguousarray(events.ptr, np.int64),
             "units": np.ascontiguousarray(events.units, np.int32),
@@ -73,6 +73,9 @@ class EventLoop:
             "failure": failure,
             **result,
         }
+        if state is not None:
+            arrays["initial"] = np.ascontiguousarray(state, self.dtype)
+            arrays["final"] = result["final"] = np.zeros((shape[0], self.connectivity.n_neurons), self.dtype)
         select = None if self.compiled else SelectCallback(scheduler, self.connectivity, self.dtype)
         run = RunStruct(
             n_samples=shape[0],

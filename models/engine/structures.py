@@ -52,12 +52,13 @@ class RunStruct(ctypes.Structure):
 
     _fields_ = [
         *_fields("n_samples n_steps", _int),
-        *_fields("ptr units values sample_ids", _pointer),
+        *_fields("ptr units values sample_ids initial", _pointer),
+        ("first_step", _int),
         ("seed", ctypes.c_uint64),
         *_fields("forward_group stop_rule stop_value stop_per_sample carry max_spikes", _int),
         *_fields("prioritised once_per_timestep lockstep drop_inhibition detail threads", _int),
         *_fields("refractory_dropout spike_dropout input_dropout", _real),
-        *_fields("key_parameters select counters outputs first failure", _pointer),
+        *_fields("key_parameters select counters outputs first final failure", _pointer),
     ]
 
 
