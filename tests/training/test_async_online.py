@@ -23,7 +23,8 @@ def events(seed=0, n_samples=B, n_steps=T):
     hits = rng.poisson(0.5, (n_samples * n_steps, SIZES[0]))
     units = np.concatenate([np.flatnonzero(row) for row in hits])
     ptr = np.concatenate([[0], np.cumsum((hits > 0).sum(axis=1))])
-    return StepEvents(ptr, units.astype(np.int32), hits[hits > 0].astype(np.float32), SIZES[0], n_steps, n_samples, 1e-2)
+    values = hits[hits > 0].astype(np.float32)
+    return StepEvents(ptr, units.astype(np.int32), values, SIZES[0], n_steps, n_samples, 1e-2)
 
 
 def network(**options):
