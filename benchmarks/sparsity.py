@@ -125,7 +125,7 @@ def plot(rows) -> Figure:
             if len(found[0][0]):
                 x, y = [s.mean() for _, s in found], [a.mean() for a, _ in found]
                 right.plot(x, y, "o-", ms=3, color=colour, label=f"penalty {activity:g}")
-        left.set(xscale="log", xlabel="Spikes per hidden neuron and sample", ylabel="Accuracy (%)", ylim=(93, 99.6))
+        left.set(xscale="log", xlabel="Spikes per hidden neuron and sample", ylabel="Accuracy (%)")
         right.set(xlabel="Spikes per hidden neuron and sample")
         left.set_title("A  Trained: numbers are the activity penalty")
         right.set_title(f"B  The threshold times {', '.join(f'{f:g}' for f in FACTORS)}, not trained again")
