@@ -9,8 +9,8 @@ neurons, trained layer by layer, works without a layer barrier, whatever the sch
 Trains 2312-64-64-64-8 on nmnist8 (32 steps of 10 ms) in {layered, random F = 8, random F = 1} order, with unsigned and
 signed spikes, and tests every network under {layered, random, momentum, FIFO} x F. Each trained network is one line of
 ``async_gamma.jsonl``, with its parameters and seed; a line that is there is not computed again, so the script can be
-stopped at any moment, and ``--minutes`` stops it before a new network. ``--quick`` trains for one epoch on 1000
-samples.
+stopped at any moment, and ``--minutes`` stops it before a new network. The whole grid is 12 networks of 1 to 2 minutes
+on a busy machine; ``--quick`` trains six of them for one epoch on 1000 samples.
 
 Panels: accuracy (A, D), spikes per hidden neuron (B, E), and spikes that come or stay away compared with the same
 network in layer order (C, F), over the forward group; above unsigned, below signed spikes. Colour: training order;
