@@ -17,6 +17,7 @@ from brian2grad.training.plots import BLUE, GREEN, GREY, PURPLE, RED, STYLE
 
 COLOURS = {"layered": GREY, "random": BLUE, "momentum": RED, "fifo": GREEN, "mixed": PURPLE}
 GROUPS = ("all", 16, 8, 4, 1)
+LINES = ("-", (0, (5, 1)), "-", (0, (2, 1)), (0, (1, 1)))  # by the forward group in training, as in GROUPS
 
 
 class Study:
@@ -117,10 +118,10 @@ def plot(study: Study) -> Figure:
         for ax, stop, title in ((A, "first-output", "A  First output spike"), (B, "drained", "B  Drained")):
             _matrix(figure, ax, study, stop, f"{title}: accuracy (%)")
         for name in study.names:
-            style = {"color": COLOURS[name.split()[0]], "alpha": 0.35 + 0.65 * (_rank(name)[1] in (0, 2))}
+            style = {"color": COLOURS[name.split()[0]], "ls": LINES[_rank(name)[1]]}
             for stop, marker in (("drained", "o"), ("first-output", "^")):
                 at = [study.mean(name, "random", 8, stop, column) for column in ("spikes_per_neuron", "accuracy")]
-                C.plot(at[0], 100 * at[1], marker, ms=4, **style)
+                C.plot(at[0], 100 * at[1], marker, ms=4, color=style["color"])
             for ax, column in ((D, "spikes_first"), (F, "energy_nJ")):
                 values = [study.mean(name, "random", g, "drained", column) for g in GROUPS]
                 ax.plot(range(len(GROUPS)), values, "o-", ms=3, label=name, **style)

@@ -51,12 +51,15 @@ COLUMNS = (
 
 
 def grid(seeds: int, quick: bool) -> list[dict]:
-    """Networks to train, the ones that matter most first; F means nothing to layered order, mixed order draws it."""
-    groups = (8,) if quick else GROUPS
-    asynchronous = [(s, F) for F in groups for s in ("random", "momentum", "fifo")]
-    cells = [("layered", "all"), ("mixed", 8), *sorted(asynchronous, key=lambda c: c[1] != 8)]
-    first, rest = cells[:5], cells[5:]
-    return [{"order": s, "F": F, "seed": k} for part in (first, rest) for k in range(seeds) for s, F in part]
+    """Networks to train, the ones that matter most first.
+
+    F means nothing to layered order, and mixed order draws it. With F = all every order delivers the same groups, so
+    one of them stands for all.
+    """
+    first = [("layered", "all"), ("mixed", 8), ("random", 8), ("momentum", 8), ("fifo", 8)]
+    rest = [(s, F) for F in (1, 16, 4) for s in ("random", "momentum", "fifo")] + [("random", "all")]
+    parts = (first,) if quick else (first, rest)
+    return [{"order": s, "F": F, "seed": k} for part in parts for k in range(seeds) for s, F in part]
 
 
 def run_cell(cell: dict, settings: dict) -> dict:
