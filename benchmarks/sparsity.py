@@ -108,24 +108,33 @@ def plot(rows) -> Figure:
         done = [a for a in ACTIVITIES if len(means(rows, activity=a, **PLAIN)[0])]
         points = [means(rows, activity=a, **PLAIN) for a in done]
         for ax in (left, right):
-            ax.plot([s.mean() for _, s in points], [a.mean() for a, _ in points], "-", color=GREY, lw=1, zorder=1)
+            ax.plot([s.mean() for _, s in points], [100 - a.mean() for a, _ in points], "-", color=GREY, lw=1, zorder=1)
         for activity, (accuracy, spikes) in zip(done, points, strict=True):
             left.plot(
-                spikes, accuracy, "o", ms=3, color=BLUE, label="penalty, theta = 1" if activity == done[0] else None
+                spikes,
+                100 - accuracy,
+                "o",
+                ms=3,
+                color=BLUE,
+                label="penalty, theta = 1" if activity == done[0] else None,
             )
-            place = (spikes.mean(), accuracy.mean())
+            place = (spikes.mean(), 100 - accuracy.mean())
             left.annotate(f"{activity:g}", place, (0, 7), textcoords="offset points", fontsize=6, ha="center")
         kinds = {(0.3, 1.0): (GREEN, "v", "theta = 0.3"), (3.0, 1.0): (RED, "^", "theta = 3"),
                  (1.0, 0.25): (PURPLE, "s", "theta from 0.25 to 1")}  # fmt: skip
         for (theta, start), (colour, marker, label) in kinds.items():
             accuracy, spikes = means(rows, theta=theta, theta_start=start)
-            left.plot(spikes, accuracy, marker, ms=3.5, mfc="none", color=colour, label=label)
+            left.plot(spikes, 100 - accuracy, marker, ms=3.5, mfc="none", color=colour, label=label)
         for activity, colour in zip((0.0, 0.1, 1.0, 10.0), (BLUE, ORANGE, GREEN, SKY), strict=True):
             found = [means(rows, f, activity=activity, **PLAIN) for f in FACTORS]
             if len(found[0][0]):
-                x, y = [s.mean() for _, s in found], [a.mean() for a, _ in found]
+                x, y = [s.mean() for _, s in found], [100 - a.mean() for a, _ in found]
                 right.plot(x, y, "o-", ms=3, color=colour, label=f"penalty {activity:g}")
-        left.set(xscale="log", xlabel="Spikes per hidden neuron and sample", ylabel="Accuracy (%)")
+        left.set(xscale="log", xlabel="Spikes per hidden neuron and sample", ylabel="Errors (%)", yscale="log")
+        ticks = [2, 3, 5, 10, 20, 50]
+        left.set_yticks(ticks, ticks)
+        left.tick_params(axis="y", which="minor", labelleft=False)
+        left.invert_yaxis()  # better is higher
         right.set(xlabel="Spikes per hidden neuron and sample")
         left.set_title("A  Trained: numbers are the activity penalty")
         right.set_title(f"B  The threshold times {', '.join(f'{f:g}' for f in FACTORS)}, not trained again")
