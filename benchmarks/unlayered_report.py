@@ -124,12 +124,12 @@ def plot(study: Study) -> Figure:
                 C.plot(at[0], 100 * at[1], marker, ms=4, color=style["color"])
             for ax, column in ((D, "spikes_first"), (F, "energy_nJ")):
                 values = [study.mean(name, "random", g, "drained", column) for g in GROUPS]
-                ax.plot(range(len(GROUPS)), values, "o-", ms=3, label=name, **style)
+                ax.plot(range(len(GROUPS)), values, marker="o", ms=3, label=name, **style)
             place = study.columns.index("spikes_per_layer")
             found = [
                 next(t for t in row["tests"] if t[:3] == ["random", 8, "drained"])[place] for row in study.of[name]
             ]
-            E.plot(np.mean(found, axis=0), "o-", ms=3, **style)
+            E.plot(np.mean(found, axis=0), marker="o", ms=3, **style)
         C.set(xlabel="Spikes per neuron (random order, F = 8)", ylabel="Accuracy (%)", xlim=(0, None))
         C.set_title("C  Circles: drained; triangles: first output")
         D.set(ylabel="Spikes until first output", ylim=(0, None))
