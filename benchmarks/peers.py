@@ -57,6 +57,15 @@ class Engine:
         ]
 
 
+class EngineOnline(Engine):
+    """This project, one pass with memory that does not grow with the number of steps."""
+
+    title = "brian2grad, rule online"
+
+    def gradient(self):
+        return self.net.gradient(self.events, self.labels, rule="online")
+
+
 class Bare(Engine):
     """The floor."""
 
@@ -359,6 +368,7 @@ class Braintrace(Jax):
 
 PEERS = {
     "ours": Engine,
+    "ours_online": EngineOnline,
     "floor": Bare,
     "torch_plain": TorchPlain,
     "torch_fused": TorchFused,

@@ -29,7 +29,10 @@ import numpy as np
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-NAMES = ("ours", "floor", "torch_plain", "torch_fused", "snntorch", "norse", "spikingjelly", "jax", "braintrace")
+NAMES = (
+    "ours", "ours_online", "floor", "torch_plain", "torch_fused", "snntorch", "norse", "spikingjelly", "jax",
+    "braintrace",
+)  # fmt: skip
 STEPS, BATCH, DENSITY = (100, 300, 1000, 3000), 32, 0.01
 
 
