@@ -24,18 +24,15 @@ neuron at the resolution of training; D growth of memory in training a batch of 
 from __future__ import annotations
 
 import argparse
-import fcntl
-import json
-import os
 import time
 from pathlib import Path
 
 from resolution_cells import COMMON, DURATION, METHODS, Data, run_cell
 from resolution_memory import in_own_process
 from resolution_plot import plot, table
+from result_lines import Results
 
 from brian2grad.training import load_splits
-from brian2grad.training.runs import git_commit
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "resolution.jsonl"
@@ -65,38 +62,6 @@ def grid(seeds: int, dts, methods) -> list[dict]:
     cells = [{"method": m, "dt_ms": dt, "seed": seed} for m in ours for seed in range(seeds) for dt in dts]
     cells += [{"method": m, "dt_ms": dt, "seed": 0} for dt in dts for m in others]
     return [c for c in cells if steps_of(c["dt_ms"]) <= MOST_STEPS.get(c["method"], 10**9)]
-
-
-class Results:
-    """Lines of a file, rewritten whole and atomically with every new one; several processes may share it."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.read()
-
-    def read(self) -> None:
-        """Take what is in the file."""
-        lines = self.path.read_text().splitlines() if self.path.is_file() else []
-        self.rows = [json.loads(line) for line in lines]
-
-    def find(self, **what) -> dict | None:
-        """The line with these entries."""
-        self.read()
-        return next((row for row in self.rows if all(row.get(k) == v for k, v in what.items())), None)
-
-    def add(self, row: dict) -> None:
-        """Append a line."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            self.read()
-            self.rows.append(row | {"git": git_commit()})
-            temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
-            os.replace(temporary, self.path)
-        finally:
-            os.close(folder)
 
 
 def simulate(results: Results, arguments) -> None:
