@@ -20,13 +20,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import os
 import time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from pathlib import Path
 
 from brian2 import ms
+from result_lines import Results
 from unlayered_report import report
 
 from brian2grad.models.schedulers import TimedScheduler
@@ -35,7 +34,6 @@ from brian2grad.training.async_command import continuous
 from brian2grad.training.async_configuration import build_async, make_scheduler, parse_group
 from brian2grad.training.async_evaluation import evaluate_async
 from brian2grad.training.configuration import read_recipe, recipe_path
-from brian2grad.training.runs import git_commit
 
 HERE = Path(__file__).resolve().parent
 GROUPS = ("all", 16, 8, 4, 1)
@@ -87,7 +85,7 @@ def run_cell(cell: dict, settings: dict) -> dict:
         rows.append(row_of(found.report(network, tasks[1]), found, "timed", 1, stop))
     kept = {"training": training, "network": config["network"], "loss": config.get("loss", {})}
     kept |= {"unlayered": config.get("unlayered", {}), "limits": limits}
-    head = cell | {"data": settings["data"], "seconds": round(seconds, 1), "git": git_commit(), "settings": kept}
+    head = cell | {"data": settings["data"], "seconds": round(seconds, 1), "settings": kept}
     return head | {"columns": COLUMNS, "tests": rows}
 
 
@@ -115,9 +113,9 @@ def rounded(value):
 
 def simulate(arguments, path: Path) -> list[dict]:
     """All networks that there are: those in the file, and new ones while there is time."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    results = Results(path)
     if arguments.replot:
-        return rows
+        return results.rows
     limits = (1200, 300) if arguments.quick else (arguments.samples, None)
     training = {"epochs": 6, "warmup": 5} if arguments.quick else {}
     if arguments.epochs:
@@ -126,7 +124,7 @@ def simulate(arguments, path: Path) -> list[dict]:
         "recipe": read_recipe(recipe_path("async", arguments.data, arguments.recipe)), "training": training,
         "limits": limits, "data": arguments.data, "data_root": arguments.data_root, "threads": 1,
     }  # fmt: skip
-    done = {(row["order"], str(row["F"]), row["seed"]) for row in rows}
+    done = {(row["order"], str(row["F"]), row["seed"]) for row in results.rows}
     waiting = [c for c in grid(arguments.seeds, arguments.quick) if (c["order"], str(c["F"]), c["seed"]) not in done]
     began, running = time.perf_counter(), set()
     with ProcessPoolExecutor(arguments.jobs) as pool:
@@ -138,13 +136,10 @@ def simulate(arguments, path: Path) -> list[dict]:
                 break
             finished, running = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
-                rows.append(future.result())
-                print(f"{rows[-1]['order']}, F = {rows[-1]['F']}, seed {rows[-1]['seed']}: {rows[-1]['seconds']} s",
-                      flush=True)  # fmt: skip
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
-            os.replace(temporary, path)
-    return rows
+                row = future.result()
+                results.add(row)
+                print(f"{row['order']}, F = {row['F']}, seed {row['seed']}: {row['seconds']} s", flush=True)
+    return results.rows
 
 
 def main() -> None:

@@ -215,7 +215,7 @@ class TrainableAsynchronous(AsynchronousNetwork):
             raise TrainingError(f"gradient() knows no option {sorted(options)[0]}.")
         result = self.run(
             steps, record="tape", scheduler=scheduler, forward_group=group, training=training, seed=seed,
-            counter=self.iteration, **({"state": state, **part} if state is not None else {}),
+            counter=self.iteration, state=state, **part,
         )  # fmt: skip
         loss = replace(self.loss, activity=self.loss.activity + activity) if activity else self.loss
         membranes = output_membranes(result, self, state) if loss.needs_membrane else None
