@@ -20,15 +20,15 @@ import time
 import numpy as np
 from brian2 import ms
 
-from brian2grad.models.asynchronous import AsynchronousNetwork
-from brian2grad.models.engine.build import compile_library
+from brian2grad.models.asynchronous.network import AsynchronousNetwork
 from brian2grad.models.events import StepEvents
-from brian2grad.models.schedulers import FifoScheduler, MomentumScheduler, RandomScheduler
+from brian2grad.models.native.build import compile_library
+from brian2grad.models.order.schedulers import FifoScheduler, MomentumScheduler, RandomScheduler
 
 SIZES = (2312, 64, 64, 64, 10)
 GROUPS = (1, 8, 64)
 ROWS_ONLY = """
-#include "support.hpp"
+#include "native/support.hpp"
 // Adds the row of every delivered source to the current of its targets, group after group, and nothing else.
 extern "C" void add_all(const int32_t* sources, const R* copies, const int64_t* ptr, int64_t n_groups, const
 int32_t* layer,
@@ -160,7 +160,7 @@ def speed(arguments):
 
 def floor(arguments):
     events = frames(1)
-    library = compile_library(ROWS_ONLY, "float32", ("support.hpp",))
+    library = compile_library(ROWS_ONLY, "float32")
     print("one thread, batch 1; synaptic operations are weights added, input included")
     print(f"{'input':>11} {'F':>3} {'order':>9} {'engine ms':>10} {'rows only ms':>13} {'ratio':>6} {'M synops/s':>11}")
     for prioritised in (True, False):

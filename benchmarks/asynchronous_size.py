@@ -19,15 +19,15 @@ import numpy as np
 from brian2 import ms
 from scipy import sparse
 
-from brian2grad.models.asynchronous import AsynchronousNetwork
-from brian2grad.models.connectivity import Connectivity
-from brian2grad.models.engine.build import compile_library
+from brian2grad.models.asynchronous.connectivity import Connectivity
+from brian2grad.models.asynchronous.network import AsynchronousNetwork
 from brian2grad.models.events import StepEvents
+from brian2grad.models.native.build import compile_library
 
 FAN_OUT, PER_STEP, STEPS, SAMPLES = 100, 30, 150, 20
 EVENTS_AT = 10_000  # neurons of the runs with more and fewer events
 ROWS_ONLY = """
-#include "support.hpp"
+#include "native/support.hpp"
 // Adds the row of every neuron of the list to the current of its targets.
 extern "C" void add_all(const int32_t* neurons, int64_t n, const int32_t* ptr, const int32_t* targets, const R* weights,
                         R* current) {
@@ -75,7 +75,7 @@ def best(function, repetitions: int) -> float:
 
 def rows_only(net, run) -> callable:
     """The bare loop over the spikes of a recorded run, ready to be called."""
-    library = compile_library(ROWS_ONLY, "float32", ("support.hpp",))
+    library = compile_library(ROWS_ONLY, "float32")
     neurons = (run.tape.group[run.tape.group >= net.n_inputs] - net.n_inputs).astype(np.int32)
     recurrent = net.weights[1]
     current = np.zeros(net.n_neurons, np.float32)

@@ -74,7 +74,7 @@ class Ours:
     def __init__(self, events, labels, threads):
         from brian2 import ms
 
-        from brian2grad.models.spiking_gamma import SpikingGammaNetwork
+        from brian2grad.models.gamma.network import SpikingGammaNetwork
         from brian2grad.training.optimisers import Adam
 
         self.events, self.labels = events, labels

@@ -7,10 +7,10 @@ import ctypes
 
 import numpy as np
 
-from brian2grad.models.engine.build import compile_library
+from brian2grad.models.native.build import compile_library
 
 SOURCE = """
-#include "lanes.hpp"
+#include "native/lanes.hpp"
 template <int NV>
 static void rows_of(const Packed& p, V* weights, V* grads, const EventView& in, int n_pre, int T, bool gradient,
                     V* state) {
@@ -63,7 +63,7 @@ class Floor:
     """
 
     def __init__(self, network, events):
-        self._library = compile_library(SOURCE, "float32", ("support.hpp", "lanes.hpp"))
+        self._library = compile_library(SOURCE, "float32")
         B, T = events.n_samples, events.n_steps
         self.shape = B, T
         self.sizes = np.array(network.sizes, np.int32)

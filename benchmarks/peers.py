@@ -35,7 +35,7 @@ class Engine:
         from brian2 import ms
         from random_events import random_events
 
-        from brian2grad.models.spiking_gamma import SpikingGammaNetwork
+        from brian2grad.models.gamma.network import SpikingGammaNetwork
 
         self.net = SpikingGammaNetwork(SIZES, K=K, tau=20 * ms, dt=1 * ms, theta=0.5, dtype=dtype, threads=threads)
         self.net.calibrate(random_events(4, 300, SIZES[0], 0.01, seed=1))

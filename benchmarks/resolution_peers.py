@@ -33,8 +33,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from brian2grad.models.events import StepEvents
+from brian2grad.models.gamma.windows import window_of
 from brian2grad.models.readout import probabilities, scores
-from brian2grad.models.windows import window_of
 
 RULES = ("bptt", "ottt", "es_d_rtrl", "fptt")
 SLOPE = 5.0

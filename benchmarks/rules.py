@@ -30,10 +30,10 @@ from result_lines import Results
 from rules_report import plot, save, table
 
 from brian2grad.models import SpikingGammaNetwork
-from brian2grad.models.windows import default_window
+from brian2grad.models.gamma.windows import default_window
 from brian2grad.training import Adam, load, make_task
 from brian2grad.training.optimisers import schedule_factor
-from brian2grad.training.synthetic import TimedBatch, delayed_signal, grid_events
+from brian2grad.training.timing_tasks.synthetic import TimedBatch, delayed_signal, grid_events
 
 HERE = Path(__file__).resolve().parent
 WINDOWS = (1, 2, 4, 8, 16)

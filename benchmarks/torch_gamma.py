@@ -23,7 +23,7 @@ from brian2 import ms
 from random_events import random_events
 
 from brian2grad.models.events import StepEvents
-from brian2grad.models.spiking_gamma import SpikingGammaNetwork
+from brian2grad.models.gamma.network import SpikingGammaNetwork
 
 
 def dense(events: StepEvents, dtype=torch.float32) -> torch.Tensor:

@@ -20,10 +20,10 @@ import numpy as np
 from brian2 import ms
 
 from brian2grad.models.events import StepEvents
-from brian2grad.models.schedulers import RandomScheduler
+from brian2grad.models.order.schedulers import RandomScheduler
 from brian2grad.training import load, make_task
-from brian2grad.training.async_losses import AsyncLoss
-from brian2grad.training.async_network import TrainableAsynchronous
+from brian2grad.training.asynchronous.losses import AsyncLoss
+from brian2grad.training.asynchronous.network import TrainableAsynchronous
 from brian2grad.training.optimisers import Adam
 from brian2grad.training.tasks import augment
 

@@ -8,7 +8,7 @@ tick of Brian 2's clock delivers one such group of spikes, chosen at random (RS)
 when it spiked (MS). The same network, weights and input are also run layer after layer.
 
 Everything is made of ordinary Brian 2 objects, so an own monitor can be added. For many samples, also in C++
-standalone, there is ``brian2grad.models.async_brian.run_async_brian2``.
+standalone, there is ``brian2grad.models.asynchronous.brian.run.run_async_brian2``.
 
 Koopman, Yousefzadeh, Shahsavari, Tang & Sifalakis (2024). Overcoming the limitations of layer synchronization in
 spiking neural networks. arXiv:2408.05098
@@ -17,9 +17,9 @@ spiking neural networks. arXiv:2408.05098
 import numpy as np
 from brian2 import *
 
-from brian2grad.models.async_brian_clock import ClockDriven
-from brian2grad.models.asynchronous import AsynchronousNetwork
-from brian2grad.models.schedulers import LayerSynchronous, MomentumScheduler, RandomScheduler
+from brian2grad.models.asynchronous.brian.clock import ClockDriven
+from brian2grad.models.asynchronous.network import AsynchronousNetwork
+from brian2grad.models.order.schedulers import LayerSynchronous, MomentumScheduler, RandomScheduler
 
 prefs.codegen.target = "numpy"
 

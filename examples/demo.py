@@ -20,9 +20,9 @@ from brian2 import BrianLogger
 from rich.console import Console
 
 from brian2grad.models import SpikingGammaNetwork
-from brian2grad.models.schedulers import MomentumScheduler, RandomScheduler
-from brian2grad.training.async_configuration import open_async
-from brian2grad.training.async_evaluation import evaluate_async
+from brian2grad.models.order.schedulers import MomentumScheduler, RandomScheduler
+from brian2grad.training.asynchronous.configuration import open_async
+from brian2grad.training.asynchronous.evaluation import evaluate_async
 from brian2grad.training.configuration import evaluation_task
 from brian2grad.training.evaluation import evaluate_native
 from brian2grad.training.runs import Run

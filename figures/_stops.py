@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from brian2grad.models.recordings import TimedResult
+from brian2grad.models.order.tape import TimedResult
 
 NEVER = np.iinfo(np.int64).max
 

@@ -30,10 +30,10 @@ from _timing import make_from_points
 from brian2 import ms
 from matplotlib.figure import Figure
 
-from brian2grad.models.schedulers import FifoScheduler, PerCoreScheduler, TimedScheduler
+from brian2grad.models.order.schedulers import FifoScheduler, PerCoreScheduler, TimedScheduler
 from brian2grad.training import TrainingOptions, load_splits, make_task, train
-from brian2grad.training.async_command import cropped
-from brian2grad.training.async_configuration import build_async, make_scheduler
+from brian2grad.training.asynchronous.configuration import build_async, make_scheduler
+from brian2grad.training.cli.asynchronous import cropped
 from brian2grad.training.configuration import merged, read_recipe, recipe_path
 
 NAME = "mismatch"

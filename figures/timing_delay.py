@@ -23,8 +23,8 @@ from matplotlib.figure import Figure
 
 from brian2grad.models import SpikingGammaNetwork
 from brian2grad.training import Adam
-from brian2grad.training.synthetic import delayed_signal, grid_events
-from brian2grad.training.timing import decode_spikes, learn, output_spikes
+from brian2grad.training.timing_tasks.synthetic import delayed_signal, grid_events
+from brian2grad.training.timing_tasks.timing import decode_spikes, learn, output_spikes
 
 NAME = "timing_delay"
 K, SPAN, THETA, WIDTH, RATE = 16, 1.5, 0.05, 0.15, 0.03

@@ -24,8 +24,8 @@ from matplotlib.figure import Figure
 
 from brian2grad.models import SpikingGammaNetwork
 from brian2grad.training import Adam
-from brian2grad.training.synthetic import interaural, interaural_directions
-from brian2grad.training.timing import decode_spikes, delay_lines, learn, most_spikes, output_spikes
+from brian2grad.training.timing_tasks.synthetic import interaural, interaural_directions
+from brian2grad.training.timing_tasks.timing import decode_spikes, delay_lines, learn, most_spikes, output_spikes
 
 NAME = "timing_itd"
 N, HIDDEN, K, TAU, BATCH, RATE, GAIN = 21, 64, 16, 20 * us, 63, 0.01, 8

@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 
 from brian2grad.models import SpikingGammaNetwork
 from brian2grad.training import Adam
-from brian2grad.training.synthetic import match_to_sample
-from brian2grad.training.timing import learn
+from brian2grad.training.timing_tasks.synthetic import match_to_sample
+from brian2grad.training.timing_tasks.timing import learn
 
 NAME = "timing_match"
 STIMULI, UNITS, HIDDEN, K, THETA, RATE, BATCH, DT = 4, 5, 64, 8, 0.5, 0.01, 32, 10 * ms

@@ -22,8 +22,8 @@ from matplotlib.figure import Figure
 
 from brian2grad.models import SpikingGammaNetwork
 from brian2grad.training import Adam
-from brian2grad.training.synthetic import pattern_to_times
-from brian2grad.training.timing import decode_spikes, learn, output_spikes
+from brian2grad.training.timing_tasks.synthetic import pattern_to_times
+from brian2grad.training.timing_tasks.timing import decode_spikes, learn, output_spikes
 
 NAME = "timing_pattern"
 UNITS, TIMES, K, TAU, THETA, RATE, BATCH = 40, 3, 8, 5 * ms, 0.5, 0.01, 16

@@ -1,10 +1,10 @@
 """How a network runs: Brian 2 networks, the compiled engine, and their agreement."""
 
-from .asynchronous import AsynchronousNetwork
-from .asynchronous_gamma import AsynchronousSpikingGamma
+from .asynchronous.network import AsynchronousNetwork
+from .asynchronous_gamma.network import AsynchronousSpikingGamma
 from .errors import EngineError, NetworkError
 from .events import StepEvents, bin_events
-from .spiking_gamma import SpikingGammaNetwork
+from .gamma.network import SpikingGammaNetwork
 
 __all__ = [
     "AsynchronousNetwork",

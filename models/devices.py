@@ -16,8 +16,8 @@ import brian2
 from brian2.devices.device import reset_device, set_device
 
 from .cache import cache_folder
-from .engine.build import compiler
 from .errors import EngineError, NetworkError
+from .native.build import compiler
 
 DEVICES = ("runtime", "cpp_standalone", "genn")
 

@@ -1,10 +1,10 @@
 """How a network learns: losses, the gradients, optimisers, the loop, data and the command line."""
 
-from .async_online import AsynchronousLearner
+from .asynchronous.online import AsynchronousLearner
 from .data import DataError, EventArchive, load, load_splits
 from .errors import RunError, TrainingError
+from .gamma.online import LearningOperation, OnlineLearner
 from .loop import TrainingOptions, train
-from .online import LearningOperation, OnlineLearner
 from .optimisers import SGD, Adam
 from .runs import Run
 from .tasks import Task, make_task

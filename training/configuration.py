@@ -10,7 +10,7 @@ from pathlib import Path
 from brian2 import Hz, Quantity, ms, second
 
 from ..models import SpikingGammaNetwork
-from ..models.asynchronous_gamma import AsynchronousSpikingGamma
+from ..models.asynchronous_gamma.network import AsynchronousSpikingGamma
 from .data import Cochlea, load, load_splits
 from .errors import TrainingError
 from .loop import TrainingOptions
@@ -134,7 +134,7 @@ def evaluation_task(config: dict, name: str, dt: Quantity, data_root=None, limit
 
 def build_network(config: dict, task: Task, seed: int, threads: int | None = None) -> SpikingGammaNetwork:
     """New network of a configuration, with as many inputs and outputs as the task needs."""
-    from .async_configuration import build_async, gamma_order
+    from .asynchronous.configuration import build_async, gamma_order
 
     if config.get("run", {}).get("model") == "async":
         return build_async(config, task, seed, threads)

@@ -107,7 +107,7 @@ def evaluate_native(network, task: Task, *, dtype="float64", batch=200, on_sampl
         Called with the number of samples done.
     """
     if network.kind == "async":
-        from .async_evaluation import evaluate_async
+        from .asynchronous.evaluation import evaluate_async
 
         return evaluate_async(network, task, on_sample=on_sample)
     began = time.perf_counter()

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from brian2grad.models import SpikingGammaNetwork
 from brian2grad.training import EventArchive, Run, TrainingError
-from brian2grad.training.plots import (
+from brian2grad.training.plots.gamma import (
     STYLE,
     by_activity,
     draw_evidence,

@@ -10,7 +10,7 @@ import pytest
 from brian2 import ms
 
 from brian2grad.models import AsynchronousNetwork, StepEvents
-from brian2grad.models.schedulers import (
+from brian2grad.models.order.schedulers import (
     FifoScheduler,
     LayerSynchronous,
     LifoScheduler,
@@ -19,7 +19,7 @@ from brian2grad.models.schedulers import (
     RandomScheduler,
     TimedScheduler,
 )
-from brian2grad.models.stopping import drained, first_output, further_steps, spike_budget
+from brian2grad.models.order.stopping import drained, first_output, further_steps, spike_budget
 
 FIGURES = Path(__file__).resolve().parents[2] / "figures"
 N, T, N_IN, N_OUT = 12, 6, 20, 4

@@ -1,0 +1,314 @@
+// Membranes of one sample: rows of delivered sources in, tested neurons and spikes out.
+#pragma once
+#include "asynchronous/state.hpp"
+
+// Sources of a group that belong to one population.
+struct Part {
+    const Population* from;
+    const int32_t* sources;
+    const R* factor;
+    int64_t count;
+};
+
+// A tile's membranes are brought up to date when it is tested, so that a timestep costs what it touches; a new sample
+// only moves `born`. Current of a dense row goes from the registers straight into the test; current that comes from
+// several sides, or from sparse rows, is summed in the tiles first.
+class Membranes {
+    const Network& net;
+    const Neuron neuron;
+    const bool far;
+    Leak leak;
+    Array<Tile> tiles;
+    Array<Mark> marks;
+    std::vector<uint8_t> listed;  // whether a tile is in `touched`
+    std::vector<R> received;
+    std::vector<Part> parts;
+    List touched, stale;
+    int32_t epoch = 0, born = 0;
+
+    // What waits far from the processor is asked for early: rows when their spike is queued, targets while the row
+    // before is added, or AHEAD synapses before their turn. In a network of FEW neurons everything is near.
+    enum { AHEAD = 16, FEW = 8192, LINE = 64 };
+
+    void bring_up_to_date(int64_t index) {
+        Mark& mark = marks[index];
+        R* v = tiles[index].membrane;
+        if (mark.epoch < born) {
+            for (int lane = 0; lane < TILE; lane += LANES) *(V*)(v + lane) = V{};
+        } else {
+            for (uint32_t bits = mark.resting; bits; bits &= bits - 1) {  // held at the reset value, whatever arrived
+                const int lane = __builtin_ctz(bits);
+                v[lane] = neuron.reset(index * TILE + lane, v[lane]);
+            }
+            leak.apply(v, index, epoch - mark.epoch);
+        }
+        if (Neuron::SYNCHRONISED) std::fill_n(received.begin() + index * TILE, (int)TILE, R(0));
+        mark = {epoch, 0};
+    }
+    void touch(int64_t index) {
+        touched.items[touched.count] = (int32_t)index;
+        touched.count += 1 - listed[(size_t)index];
+        listed[(size_t)index] = 1;
+        if (Neuron::SYNCHRONISED && marks[index].epoch != epoch) bring_up_to_date(index);
+    }
+    // In a large network the table of populations would be one more visit far away.
+    const Population& population_of(int64_t source) const {
+        if (!far) return net.populations[net.population[source]];
+        const Population* at = net.populations;
+        while (source >= at->first + at->size) at++;
+        return *at;
+    }
+    // Calls `with` for up to four neighbouring tiles at a time: their number, the first, its place in the row.
+    template <class With> static void each_chunk(const Block& block, With with) {
+        int64_t at = 0;
+        for (; at + 4 * TILE <= block.width; at += 4 * TILE) with(std::integral_constant<int, 4>(), (block.first + at) / TILE, at);
+        for (; at < block.width; at += TILE) with(std::integral_constant<int, 1>(), (block.first + at) / TILE, at);
+    }
+    void add_dense(const Block& block, const Part& part) {
+        const R* rows = block.dense - part.from->first * block.width;
+        each_chunk(block, [&](auto n, int64_t index, int64_t at) {
+            alignas(64) R sum[n * TILE];
+            for (int k = 0; k < n; k++) std::copy_n(tiles[index + k].current, (int)TILE, sum + k * TILE);
+            sum_rows<n>((V*)sum, rows + at, block.width, part.sources, part.factor, part.count);
+            for (int k = 0; k < n; k++) {
+                std::copy_n(sum + k * TILE, (int)TILE, tiles[index + k].current);
+                touch(index + k);
+            }
+        });
+        if (Neuron::SYNCHRONISED)
+            for (int64_t e = 0; e < part.count; e++)
+                for (int64_t j = 0; j < block.width; j++)
+                    if (rows[part.sources[e] * block.width + j] != R(0)) received[(size_t)(block.first + j)] += part.factor[e];
+    }
+    int64_t add_sparse(const Block& block, const Part& part) {
+        int64_t synapses = 0;
+        for (int64_t e = 0; e < part.count; e++) {
+            const int64_t row = part.sources[e] - part.from->first, begin = block.ptr[row], end = block.ptr[row + 1];
+            const int32_t* targets = block.targets + begin;
+            if (far && e + 1 < part.count) fetch_targets(block, part.sources[e + 1] - part.from->first);
+            if (far && !e) add_row<true>(targets, block.weights + begin, part.factor[e], end - begin);
+            else add_row<false>(targets, block.weights + begin, part.factor[e], end - begin);
+            synapses += end - begin;
+            if (Neuron::SYNCHRONISED)
+                for (int64_t s = 0; s < end - begin; s++) {
+                    if (marks[targets[s] / TILE].epoch != epoch) bring_up_to_date(targets[s] / TILE);
+                    received[(size_t)targets[s]] += part.factor[e];
+                }
+        }
+        return synapses;
+    }
+    void fetch(uint32_t j) const {
+        __builtin_prefetch(&tiles[j / TILE].current[j % TILE], 1);
+        __builtin_prefetch(&tiles[j / TILE].membrane[j % TILE], 1);
+        __builtin_prefetch(&marks[j / TILE], 1);
+    }
+    void fetch_targets(const Block& block, int64_t row) const {
+        for (int64_t s = block.ptr[row]; s < block.ptr[row + 1]; s++) fetch((uint32_t)block.targets[s]);
+    }
+    template <bool AHEAD_OF> void add_row(const int32_t* targets, const R* weights, R factor, int64_t count) {
+        Tile* const all = tiles.data();
+        uint8_t* const seen = listed.data();
+        int32_t* const list = touched.items.data();
+        size_t n = touched.count;
+        if (AHEAD_OF)
+            for (int64_t s = 0; s < std::min<int64_t>(AHEAD, count); s++) fetch((uint32_t)targets[s]);
+        for (int64_t s = 0; s < count; s++) {
+            if (AHEAD_OF && s + AHEAD < count) fetch((uint32_t)targets[s + AHEAD]);
+            const uint32_t j = (uint32_t)targets[s], index = j / TILE;
+            list[n] = (int32_t)index;  // without a branch: whether a tile is new is a coin toss
+            n += 1 - seen[index];
+            seen[index] = 1;
+            all[index].current[j % TILE] += factor * weights[s];
+        }
+        touched.count = n;
+    }
+
+    // Whether the targets of the parts are tiles that no two parts share: then sums need not pass through memory.
+    bool apart() const {
+        if (Neuron::SYNCHRONISED || touched.size()) return false;
+        int64_t end = 0;
+        for (const Part& part : parts) {
+            if (part.from->block_begin == part.from->block_end) continue;
+            const Block& block = net.blocks[part.from->block_begin];
+            if (part.from->block_end - part.from->block_begin > 1 || !block.dense || block.first < end) return false;
+            end = block.first + block.width;
+        }
+        return true;
+    }
+    // Tests N neighbouring tiles that are up to date, one bit per neuron.
+    template <int N> void test_tiles(int64_t index, const R* current, Record* tape) {
+        static_assert(N * TILE <= 64, "one bit per neuron");
+        uint64_t got = 0, above = 0, resting = 0;
+        UNROLL for (int k = 0; k < N; k++) {
+            alignas(64) R margin[TILE];
+            neuron.test((index + k) * TILE, current + k * TILE, tiles[index + k].membrane, margin);
+            got |= (uint64_t)bits_not_zero(current + k * TILE) << (k * TILE);
+            above |= (uint64_t)bits_above_zero(margin) << (k * TILE);
+            resting |= (uint64_t)marks[index + k].resting << (k * TILE);
+        }
+        arrived |= got;
+        got &= ~resting;
+        above &= got;
+        tests += __builtin_popcountll(got);
+        if (tape)
+            for (uint64_t bits = got; bits; bits &= bits - 1) {
+                const int64_t j = index * TILE + __builtin_ctzll(bits);
+                tape->received.push_back((int32_t)j);
+                tape->membrane.push_back(tiles[j / TILE].membrane[j % TILE]);
+            }
+        for (; above; above &= above - 1) {
+            const int32_t j = (int32_t)(index * TILE + __builtin_ctzll(above));
+            if (Neuron::SYNCHRONISED && !(received[(size_t)j] > net.sigma[j])) continue;
+            spiked.push(j);
+        }
+    }
+
+    void split(const int32_t* sources, const R* factor, int64_t count) {
+        parts.clear();
+        for (int64_t i = 0; i < count;) {
+            const Population& from = population_of(sources[i]);
+            const int64_t begin = i, last = from.first + from.size;
+            if (sources[count - 1] < last) i = count;
+            else while (sources[i] < last) i++;
+            parts.push_back({&from, sources + begin, factor + begin, i - begin});
+        }
+    }
+    void deliver_parts() {
+        for (const Part& part : parts) {
+            bool counted = false;
+            for (int64_t b = part.from->block_begin; b < part.from->block_end; b++) {
+                const Block& block = net.blocks[b];
+                if (!block.dense) { synapses += add_sparse(block, part); continue; }
+                add_dense(block, part);
+                for (int64_t e = 0; e < part.count && !counted; e++) synapses += net.fanout[part.sources[e]];
+                counted = true;
+            }
+        }
+    }
+    void test_touched(Record* tape) {
+        stale.clear();  // apart from the tests, and found without a branch: which tile is stale is a coin toss as well
+        for (int32_t index : touched) {
+            listed[(size_t)index] = 0;
+            stale.items[stale.count] = index;
+            stale.count += marks[index].epoch != epoch;
+        }
+        for (int32_t index : stale) bring_up_to_date(index);
+        for (int32_t index : touched) {
+            R* current = tiles[index].current;
+            test_tiles<1>(index, current, tape);
+            for (int lane = 0; lane < TILE; lane += LANES) *(V*)(current + lane) = V{};
+        }
+        touched.clear();
+        if (spiked.size() > 1 && !std::is_sorted(spiked.begin(), spiked.end())) std::sort(spiked.begin(), spiked.end());
+    }
+
+  public:
+    List spiked;           // by the latest test, ascending
+    uint64_t arrived = 0;  // not zero: the latest test met current
+    int64_t tests = 0, synapses = 0;  // since `begin_timestep`
+
+    explicit Membranes(const Network& network)
+        : net(network), neuron(network), far(network.n_neurons > FEW), leak(network.leak, network.leak_step) {
+        const size_t n_tiles = (size_t)((net.n_neurons + TILE - 1) / TILE);
+        tiles.assign(n_tiles, Tile{});
+        marks.assign(n_tiles, Mark{-1, 0});
+        listed.assign(n_tiles, 0);
+        if (Neuron::SYNCHRONISED) received.assign(n_tiles * TILE, R(0));
+        touched.reserve(n_tiles + 1);
+        stale.reserve(n_tiles + 1);
+        spiked.reserve(n_tiles * TILE);
+        parts.reserve((size_t)net.n_populations);
+    }
+    void begin_sample() {
+        leak.refresh();
+        forget_current();
+        if (epoch > INT32_MAX / 2) {
+            std::fill_n(marks.data(), listed.size(), Mark{-1, 0});
+            epoch = 0;
+        }
+        born = ++epoch;
+    }
+    // Membranes that an earlier run left, before the leak of the next timestep.
+    void resume(const R* v) {
+        std::fill_n(marks.data(), listed.size(), Mark{epoch, 0});
+        for (int64_t j = 0; j < net.n_neurons; j++) tiles[j / TILE].membrane[j % TILE] = v[j];
+    }
+    void leave(R* v) {
+        for (size_t index = 0; index < listed.size(); index++) bring_up_to_date((int64_t)index);
+        for (int64_t j = 0; j < net.n_neurons; j++) v[j] = tiles[j / TILE].membrane[j % TILE];
+    }
+    void begin_timestep(bool later) {
+        epoch += later;
+        tests = synapses = 0;
+    }
+
+    // Rows of the sources (ascending) onto the current of their targets.
+    void deliver(const int32_t* sources, const R* factor, int64_t count) {
+        split(sources, factor, count);
+        deliver_parts();
+    }
+    // Delivers, and tests every neuron that took current since the last test.
+    void deliver_and_test(const int32_t* sources, const R* factor, int64_t count, Record* tape) {
+        split(sources, factor, count);
+        spiked.clear();
+        arrived = 0;
+        if (!apart()) {
+            deliver_parts();
+            test_touched(tape);
+            return;
+        }
+        for (const Part& part : parts) {
+            if (part.from->block_begin == part.from->block_end) continue;
+            const Block& block = net.blocks[part.from->block_begin];
+            const R* rows = block.dense - part.from->first * block.width;
+            for (int64_t e = 0; e < part.count; e++) synapses += net.fanout[part.sources[e]];
+            each_chunk(block, [&](auto n, int64_t index, int64_t at) {
+                alignas(64) V sum[n * PARTS] = {};
+                sum_rows<n>(sum, rows + at, block.width, part.sources, part.factor, part.count);
+                for (int k = 0; k < n; k++)
+                    if (marks[index + k].epoch != epoch) bring_up_to_date(index + k);
+                test_tiles<n>(index, (const R*)sum, tape);
+            });
+        }
+    }
+
+    bool current_left(bool excitation_only) const {
+        for (int32_t index : touched)
+            for (const R I : tiles[index].current)
+                if (excitation_only ? I > R(0) : I != R(0)) return true;
+        return false;
+    }
+    void forget_current() {
+        for (int32_t index : touched) {
+            std::fill_n(tiles[index].current, (int)TILE, R(0));
+            listed[(size_t)index] = 0;
+        }
+        touched.clear();
+    }
+    // Resets a neuron that has spiked; its membrane before.
+    R reset(int64_t j) {
+        R& v = tiles[j / TILE].membrane[j % TILE];
+        const R before = v;
+        v = neuron.reset(j, v);
+        return before;
+    }
+    void rest(int64_t j) { marks[j / TILE].resting |= 1u << (j % TILE); }
+
+    // Ask for the rows of a source that will be delivered before long: first for where they are, then for them.
+    void fetch_place(int64_t source) const {
+        const Population& from = population_of(source);
+        for (int64_t b = from.block_begin; b < from.block_end; b++)
+            if (!net.blocks[b].dense) __builtin_prefetch(net.blocks[b].ptr + source - from.first);
+    }
+    void fetch_rows(int64_t source) const {
+        const Population& from = population_of(source);
+        for (int64_t b = from.block_begin; b < from.block_end; b++) {
+            const Block& block = net.blocks[b];
+            if (block.dense) continue;
+            const int64_t begin = block.ptr[source - from.first], end = block.ptr[source - from.first + 1];
+            for (int64_t s = begin; s < end; s += LINE / (int64_t)sizeof(int32_t)) __builtin_prefetch(block.targets + s, 0, 2);
+            for (int64_t s = begin; s < end; s += LINE / (int64_t)sizeof(R)) __builtin_prefetch(block.weights + s, 0, 2);
+        }
+    }
+    bool is_far() const { return far; }
+};

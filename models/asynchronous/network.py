@@ -1,0 +1,353 @@
+"""Asynchronous networks: spikes are delivered in the order of a scheduler, without a barrier between
+layers."""
+
+from __future__ import annotations
+
+import numpy as np
+from brian2 import Quantity, ms, second
+
+from ...equations.asynchronous import asynchronous_lif
+from ..checks import checked_group
+from ..errors import NetworkError
+from ..events import bin_events
+from ..order.keys import checked_scheduler
+from ..order.schedulers import RandomScheduler, Scheduler, TimedScheduler
+from ..order.stopping import Stop, as_stop
+from ..order.tape import AsynchronousResult, Tape, TimedResult
+from ..storage import load_network, save_network
+from .connectivity import Connectivity, Projection, layered
+from .engine import COUNTERS, STOP_RULES, AsynchronousEngine, check_dtype, queue_code
+from .timed import run_timed
+
+COMPATIBLE = (None, "asynctorch")
+
+
+class AsynchronousNetwork:
+    """Leaky integrate-and-fire neurons that receive spikes a few at a time, in any order.
+
+    A timestep starts with the leak and the input; then, forward step by forward step, a group of waiting
+    spikes is delivered, the neurons that took current are tested, and those above threshold join the queue,
+    until it is empty.
+
+    Parameters
+    ----------
+    connectivity : sequence of int or Connectivity
+        Layer sizes of a fully connected chain, ``[2312, 64, 64, 64, 10]``, or any `Connectivity`.
+    tau_m : Quantity, second
+        Membrane time constant, one or one per neuron.
+    V_th : float or (N,) array
+    dt : Quantity, second
+        Length of a timestep.
+    scheduler : Scheduler
+    forward_group : int or None
+        Neurons taken from the queue per forward step, F; ``None`` takes all.
+    refractory : bool
+        At most one spike per neuron and timestep.
+    refractory_dropout, spike_dropout, input_dropout : float
+        Probability that a spike leaves its neuron ready to spike again; that it is lost after the reset; that
+        an input is lost. All are 0 outside training.
+    sigma : int or (N,) array
+        Synchronisation threshold: a neuron only spikes after more than `sigma` received spikes in this
+        timestep.
+    prioritised : bool
+        Deliver a timestep's input first and at once; otherwise it queues like any spike.
+    compat : {None, 'asynctorch'}
+        ``'asynctorch'`` repeats the published implementation: a timestep ends when only inhibition is left,
+        which is then lost; samples of a batch go on as long as any of them; a forced stop carries the queue
+        over and loses what was just taken from it.
+    seed : int
+        Of the initial weights and of all random numbers of a run.
+    max_spikes : int, optional
+        Spikes of one timestep beyond which excitation counts as runaway; 100 per neuron by default.
+    dtype : {'float32', 'float64'}
+    threads : int, optional
+
+    References
+    ----------
+    Koopman, Yousefzadeh, Shahsavari, Tang & Sifalakis 2024, arXiv 2408.05098
+    """
+
+    kind = "async"
+
+    def __init__(
+        self,
+        connectivity,
+        *,
+        tau_m=10 * ms,
+        V_th=1.0,
+        dt=10 * ms,
+        scheduler: Scheduler | None = None,
+        forward_group: int | None = 8,
+        refractory=True,
+        refractory_dropout=0.0,
+        spike_dropout=0.0,
+        input_dropout=0.0,
+        sigma=0,
+        prioritised=True,
+        compat=None,
+        seed=0,
+        max_spikes=None,
+        dtype="float32",
+        threads=None,
+    ):
+        if not isinstance(connectivity, Connectivity):
+            connectivity = layered(connectivity, seed=seed)
+        self.connectivity = connectivity
+        self.model = asynchronous_lif(tau_m, V_th, refractory=refractory)
+        n = connectivity.n_neurons
+        for name, value in self.model.constants.items():
+            if np.shape(value) not in ((), (n,)):
+                raise NetworkError(f"{name} has {len(value)} values for {n} neurons.")
+        self.sigma = np.broadcast_to(np.asarray(sigma, dtype=float), (n,))
+        self.dt, self.seed, self.prioritised = dt, int(seed), bool(prioritised)
+        self.scheduler = RandomScheduler() if scheduler is None else checked_scheduler(scheduler)
+        self.forward_group = forward_group
+        self.dropout = {"refractory": refractory_dropout, "spike": spike_dropout, "input": input_dropout}
+        for name, p in self.dropout.items():
+            if not 0 <= p < 1:
+                raise NetworkError(f"{name}_dropout = {p} must lie in [0, 1).")
+        if compat not in COMPATIBLE:
+            raise NetworkError(f"compat = {compat!r}; it is None or 'asynctorch'.")
+        self.compat = compat
+        self.max_spikes = 100 * n if max_spikes is None else int(max_spikes)
+        self.dtype, self.threads = check_dtype(dtype), threads
+        self._engines: dict = {}
+
+    # -- construction ----------------------------------------------------------------------------------
+
+    @property
+    def n_inputs(self) -> int:
+        return self.connectivity.n_inputs
+
+    @property
+    def n_neurons(self) -> int:
+        return self.connectivity.n_neurons
+
+    @property
+    def weights(self) -> list:
+        """Weights of every projection, (n_pre, n_post) each, read-only; `set_weights` replaces them."""
+        return [p.weights for p in self.connectivity.projections]
+
+    def set_weights(self, weights) -> None:
+        """Replace the weights, one entry per projection."""
+        self.connectivity = self.connectivity.with_weights(weights)
+        self._engines.clear()
+
+    def engine(self, scheduler=None, dtype=None) -> AsynchronousEngine:
+        """Compiled engine for a scheduler (compiled on first use, then cached)."""
+        scheduler = self.scheduler if scheduler is None else scheduler
+        key = (repr(sorted(queue_code(scheduler).items())), scheduler.cores, dtype or self.dtype)
+        cores = scheduler.core_of(self.connectivity)
+        key += (None if cores is None else cores.tobytes(),)
+        if key not in self._engines:
+            self._engines[key] = AsynchronousEngine(
+                self.connectivity, self.model, scheduler, self.sigma, dtype or self.dtype, self.threads
+            )
+        return self._engines[key]
+
+    def __getstate__(self):
+        return self.__dict__ | {"_engines": {}}  # compiled libraries stay behind when a network travels
+
+    # -- running ---------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        events,
+        *,
+        record: bool | str = False,
+        stop: Stop | str | int = "drained",
+        scheduler: Scheduler | None = None,
+        forward_group: int | None | str = "default",
+        training: bool = False,
+        n_steps: int | None = None,
+        seed: int | None = None,
+        sample_ids=None,
+        counter: int = 0,
+        dtype: str | None = None,
+        state=None,
+        first_step: int = 0,
+    ) -> AsynchronousResult | TimedResult:
+        """Run samples in the compiled engine.
+
+        Parameters
+        ----------
+        events : EventArchive or StepEvents
+            Binned to timesteps of `dt`.
+        record : bool or 'tape'
+            Keep the ordered spike list; ``'tape'`` also every delivery and every test.
+        stop : Stop, 'drained', 'first-output' or int
+            See `brian2grad.models.stopping`.
+        scheduler, forward_group, dtype
+            Instead of the network's own.
+        training : bool
+            Apply the dropouts.
+        n_steps : int, optional
+            Timesteps of every sample.
+        seed : int, optional
+        sample_ids : (n_samples,) array of int, optional
+            What a sample's random numbers depend on besides the seed; by default its place in the batch. A
+            part of a batch run with its own places gives the same result.
+        counter : int
+            Training iteration, for noise schedules.
+        state : (n_samples, N) array, optional
+            Membranes to go on from, as an earlier run left them in its result's ``state``; zeros are rest.
+        first_step : int
+            Number of the first timestep of such a part: a sample run in parts gives what it gives in one.
+
+        Returns
+        -------
+        AsynchronousResult
+            With a `TimedScheduler`, a `TimedResult`.
+
+        Raises
+        ------
+        NetworkError
+            If the input does not fit, the scheduler answers wrongly or the excitation runs away.
+        """
+        scheduler = self.scheduler if scheduler is None else checked_scheduler(scheduler)
+        if isinstance(scheduler, TimedScheduler):
+            if n_steps is not None or state is not None:
+                raise NetworkError("n_steps and state belong to timesteps; a TimedScheduler runs in continuous time.")
+            return run_timed(self, events, scheduler, stop, dtype)
+        steps = bin_events(events, self.dt, n_steps)
+        self._check_events(steps)
+        stop = as_stop(stop)
+        if self.compat and stop.rule == "spike_budget":
+            raise NetworkError("compat='asynctorch' knows no spike budget; use a step budget or compat=None.")
+        group = self.forward_group if forward_group == "default" else forward_group
+        p = self.dropout if training else dict.fromkeys(self.dropout, 0.0)
+        options = {
+            "seed": (self.seed if seed is None else int(seed)) % 2**64,
+            "sample_ids": sample_ids,
+            "forward_group": self.checked_group(group),
+            "stop_rule": STOP_RULES[stop.rule],
+            "stop_value": stop.value,
+            "stop_per_sample": stop.scope == "sample",
+            "carry": stop.leftover == "carry" or self.compat is not None,
+            "max_spikes": self.max_spikes,
+            "prioritised": self.prioritised,
+            "once_per_timestep": self.model.once_per_timestep,
+            "lockstep": self.compat is not None,
+            "drop_inhibition": self.compat is not None,
+            "refractory_dropout": p["refractory"],
+            "spike_dropout": p["spike"],
+            "input_dropout": p["input"],
+        }
+        if state is not None:
+            options |= {"state": self._checked_state(state, steps.n_samples, stop), "first_step": int(first_step)}
+        detail = "tape" if record == "tape" else "spikes" if record else "nothing"
+        raw = self.engine(scheduler, dtype).run(steps, float(self.dt), scheduler, options, detail, counter)
+        return AsynchronousResult(
+            outputs=raw["outputs"],
+            counters={name: raw["counters"][..., k] for k, name in enumerate(COUNTERS)},
+            dt=float(self.dt),
+            n_neurons=self.n_neurons,
+            first=raw["first"],
+            tape=Tape.of(raw) if record else None,
+            state=raw.get("final"),
+        )
+
+    def brian2(self, events, mode: str = "clock", device: str = "runtime", **options):
+        """Run samples in Brian 2: forward steps as clock ticks, or continuous time with ``mode='event'``.
+
+        Same spikes as `run`; for the options and what they must not contain see `run_async_brian2`.
+        """
+        from .brian.run import run_async_brian2
+
+        return run_async_brian2(self, events, mode, device, **options)
+
+    def forward(self, events, **options) -> np.ndarray:
+        """Output spike counts (n_samples, T, n_out); options as in `run`."""
+        return self.run(events, **options).outputs
+
+    def predict(self, events, **options) -> np.ndarray:
+        """Class of every sample: the output with the most spikes."""
+        return self.run(events, **options).predictions
+
+    def score(self, events, labels=None, **options) -> float:
+        """Fraction of samples whose class is predicted; labels default to those of the archive."""
+        labels = getattr(events, "labels", None) if labels is None else labels
+        if labels is None:
+            raise NetworkError("There are no labels: pass score(events, labels).")
+        return float(np.mean(self.predict(events, **options) == np.asarray(labels)))
+
+    def checked_group(self, group) -> int:
+        """Forward group size as a number; ``None`` and ``'all'`` are all sources."""
+        return checked_group(group, self.n_inputs + self.n_neurons)
+
+    def _checked_state(self, state, n_samples: int, stop: Stop) -> np.ndarray:
+        state = np.asarray(state)
+        if state.shape != (n_samples, self.n_neurons) or not np.isfinite(state).all():
+            raise NetworkError(
+                f"state has shape {state.shape}; it holds {n_samples} samples x {self.n_neurons} finite membranes."
+            )
+        if self.compat or stop.leftover == "carry":
+            raise NetworkError("Membranes are all that goes on in `state`; a queue carried over would be lost.")
+        return state
+
+    def _check_events(self, steps) -> None:
+        if steps.n_units != self.n_inputs:
+            raise NetworkError(f"The events have {steps.n_units} units, the network {self.n_inputs} input units.")
+        units = np.asarray(steps.units)
+        if len(units) and int(units.max()) >= self.n_inputs:
+            first = int(np.flatnonzero(units >= self.n_inputs)[0])
+            raise NetworkError(f"Event {first} is of unit {units[first]}; there are {self.n_inputs} input units.")
+        values = np.asarray(steps.values)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise NetworkError(f"Event {int(np.flatnonzero(~np.isfinite(values))[0])} has a value that is not finite.")
+        if not self.prioritised and len(values) and not (values > 0).all():
+            raise NetworkError("Input that queues must have positive values; use prioritised=True for others.")
+
+    # -- files -----------------------------------------------------------------------------------------
+
+    def save(self, path) -> None:
+        """Write network and weights to one HDF5 file (the scheduler is not part of it), atomically."""
+        from scipy import sparse
+
+        parameters, projections = {}, []
+        for k, p in enumerate(self.connectivity.projections):
+            projections.append([p.source, p.target, bool(sparse.issparse(p.weights))])
+            if sparse.issparse(p.weights):
+                for part in ("data", "indices", "indptr"):
+                    parameters[f"projection{k}.{part}"] = getattr(p.weights, part)
+            else:
+                parameters[f"projection{k}.w"] = p.weights
+        for name, value in self.model.constants.items():
+            parameters[name] = np.asarray(value)
+        parameters["sigma"] = np.array(self.sigma)
+        config = {
+            "sizes": list(self.connectivity.sizes),
+            "projections": projections,
+            "dt": float(self.dt),
+            "forward_group": self.forward_group,
+            "refractory": self.model.once_per_timestep,
+            **{f"{name}_dropout": p for name, p in self.dropout.items()},
+            "prioritised": self.prioritised,
+            "compat": self.compat,
+            "seed": self.seed,
+            "max_spikes": self.max_spikes,
+            "dtype": self.dtype,
+        }
+        save_network(path, self.kind, config, parameters)
+
+    @classmethod
+    def load(cls, path, **options) -> AsynchronousNetwork:
+        """Read a network written by `save`; `options` (such as ``scheduler=``) go over what was saved."""
+        from scipy import sparse
+
+        config, parameters = load_network(path, cls.kind)
+        sizes, projections = config.pop("sizes"), []
+        for k, (source, target, is_sparse) in enumerate(config.pop("projections")):
+            if is_sparse:
+                parts = (parameters[f"projection{k}.{part}"] for part in ("data", "indices", "indptr"))
+                weights = sparse.csr_array(tuple(parts), shape=(sizes[source], sizes[target]))
+            else:
+                weights = parameters[f"projection{k}.w"]
+            projections.append(Projection(source, target, weights))
+        config |= {
+            "dt": config["dt"] * second,
+            "tau_m": Quantity(parameters["tau_m"], dim=second.dim),
+            "V_th": parameters["V_th"],
+            "sigma": parameters["sigma"],
+        }
+        return cls(Connectivity(sizes, projections), **(config | options))

@@ -1,0 +1,200 @@
+"""Continuous time: every spike travels for its physical delay, thresholds are tested on arrival.
+
+Semantics, which every other implementation must match exactly:
+
+1. Time is a whole number of picoseconds. Input times, delays and service times are rounded to it once, so
+sums of
+   them are exact and "at the same time" is well defined.
+2. A spike of source s at time t departs at once if ``service`` is zero. Otherwise its core c serves spikes
+one after
+   another in the order (spike time, source): it starts at ``max(t, free_c)``, and the spike departs at the
+   end of its service, which becomes ``free_c``. Inputs are not served.
+3. A departed spike reaches target j at departure + ``axonal[s]`` + ``synaptic[s, j]`` (inputs: ``axonal`` is
+zero). 4. All arrivals at one neuron at exactly the same time are summed, in the order (source, synapse),
+then: the membrane
+   has decayed by ``exp(-(t - t_last)/tau_m)`` since the last arrival; the sum is added; the threshold is
+   tested once. An arrival before ``t_spike + refractory`` of the neuron is lost; one exactly at that time
+   counts.
+5. Neurons that spike at the same time do so in ascending order. Spikes that arrive without any delay are
+received in
+   a further round at the same time, after the round that caused them; each round sums and tests as in 4.
+6. The sample ends when nothing travels any more, or by a stop rule: spike budget, or first output (the round
+in which
+   it happens is completed).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+
+import numpy as np
+from scipy import sparse
+
+from ..errors import NetworkError
+from ..native.build import compile_library, render
+from ..native.structures import address
+from .lowering import decay_rates, lower
+
+PICOSECONDS = 1e12
+_LONGEST = 2**62
+
+
+def to_ticks(value, name: str) -> np.ndarray:
+    """Times as whole picoseconds."""
+    ticks = np.rint(np.asarray(value, dtype=float) * PICOSECONDS)
+    if not (np.isfinite(ticks).all() and (ticks >= 0).all() and (ticks < _LONGEST).all()):
+        raise NetworkError(f"{name} must be a time between 0 and 53 days.")
+    return ticks.astype(np.int64)
+
+
+@functools.cache
+def _library(items: tuple, dtype: str) -> ctypes.CDLL:
+    library = compile_library(render("asynchronous/timed.cpp.jinja", **dict(items)), dtype)
+    library.timed_run.restype = ctypes.c_int64
+    return library
+
+
+class _Timed(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in "n_inputs n_neurons n_outputs n_samples n_cores threads".split()),
+        *((name, ctypes.c_int64) for name in "service refractory max_spikes stop_output stop_spikes".split()),
+        *(
+            (name, ctypes.c_void_p)
+            for name in "ptr targets weights delays axonal core rate parameters offsets units times failure".split()
+        ),
+    ]
+
+
+class TimedEngine:
+    """A network in continuous time.
+
+    Parameters
+    ----------
+    connectivity : Connectivity
+    model : AsynchronousModel
+    scheduler : TimedScheduler
+    dtype : {'float32', 'float64'}
+    threads : int, optional
+    """
+
+    def __init__(self, connectivity, model, scheduler, dtype="float64", threads=None):
+        self.connectivity, self.dtype = connectivity, np.dtype(dtype)
+        self.threads = threads or len(os.sched_getaffinity(0))
+        code = lower(model)
+        n = connectivity.n_neurons
+        self._library = _library(tuple(sorted(code.__dict__.items())), self.dtype.name)
+        ptr, targets, weights, delays = self._rows(scheduler)
+        full = lambda values: np.array(np.broadcast_to(np.asarray(values, dtype=float), (n,)))  # noqa: E731
+        parameters = [np.ascontiguousarray(full(model.constants[name]), self.dtype) for name in code.parameters]
+        axonal = np.asarray(scheduler.axonal, dtype=float)
+        if axonal.shape not in ((), (n,)):
+            raise NetworkError(f"axonal has {len(axonal)} delays for {n} neurons.")
+        self._arrays = {
+            "ptr": ptr,
+            "targets": targets,
+            "weights": weights,
+            "delays": delays,
+            "axonal": np.concatenate([np.zeros(connectivity.n_inputs, np.int64), to_ticks(full(axonal), "axonal")]),
+            "core": np.arange(n, dtype=np.int32) * scheduler.cores // n,
+            "rate": decay_rates(model, n) / PICOSECONDS,
+            "parameters": np.array([address(p) for p in parameters] or [0], np.uint64),
+        }
+        self._parameters = parameters
+        self._numbers = {
+            "n_inputs": connectivity.n_inputs,
+            "n_neurons": n,
+            "n_outputs": connectivity.n_outputs,
+            "n_cores": scheduler.cores,
+            "service": int(to_ticks(scheduler.service, "service")),
+            "refractory": int(to_ticks(scheduler.refractory, "refractory")),
+        }
+
+    def _rows(self, scheduler):
+        """All synapses by source, each row sorted by delay, so that a travelling spike needs one place in the
+        heap."""
+        net = self.connectivity
+        synaptic = scheduler.synaptic
+        shared = not isinstance(synaptic, list | tuple) and np.ndim(synaptic) == 0
+        if not shared and len(synaptic) != len(net.projections):
+            raise NetworkError(f"synaptic has {len(synaptic)} entries for {len(net.projections)} projections.")
+        parts = []
+        for k, p in enumerate(net.projections):
+            delay = np.asarray(synaptic if shared else synaptic[k], dtype=float)
+            if sparse.issparse(p.weights):
+                coo = p.weights.tocoo()
+                rows, columns, values = coo.row, coo.col, coo.data
+                expected = values.shape
+                delay = np.broadcast_to(delay, expected) if delay.ndim == 0 else delay
+            else:
+                rows, columns = np.nonzero(p.weights)
+                values, expected = p.weights[rows, columns], p.weights.shape
+                delay = np.broadcast_to(delay, expected)[rows, columns] if delay.shape in ((), expected) else delay
+            if delay.shape != values.shape:
+                raise NetworkError(f"synaptic[{k}] has shape {delay.shape}; give one delay or shape {expected}.")
+            first = int(net.starts[p.target]) - net.n_inputs
+            parts.append((rows + int(net.starts[p.source]), columns + first, values, to_ticks(delay, "synaptic")))
+        source, target, weight, delay = (np.concatenate(c) for c in zip(*parts, strict=True))
+        order = np.lexsort((np.arange(len(source)), delay, source))
+        n_sources = net.n_inputs + net.n_neurons
+        ptr = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=n_sources))]).astype(np.int64)
+        return (
+            ptr,
+            target[order].astype(np.int32),
+            weight[order].astype(self.dtype),
+            np.ascontiguousarray(delay[order], np.int64),
+        )
+
+    def run(self, offsets, units, ticks, max_spikes: int, stop_output: bool = False, stop_spikes: int = 0):
+        """Run a batch.
+
+        Parameters
+        ----------
+        offsets : (n_samples + 1,) array
+            Events of sample s are ``offsets[s] : offsets[s + 1]``.
+        units : (n_events,) array
+        ticks : (n_events,) array of int64
+            Picoseconds, ascending within a sample.
+        max_spikes : int
+            Per sample; more is runaway excitation.
+        stop_output, stop_spikes
+            Stop at the first output spike, or after so many spikes (0: never).
+
+        Returns
+        -------
+        sizes : (n_samples,) array
+            Spikes of every sample.
+        times : (n_spikes,) array of int64
+            Picoseconds.
+        neurons : (n_spikes,) array
+        synaptic_operations, tests : (n_samples,) arrays
+        """
+        n_samples = len(offsets) - 1
+        failure = np.zeros(1, np.int64)
+        arrays = self._arrays | {
+            "offsets": np.ascontiguousarray(offsets, np.int64),
+            "units": np.ascontiguousarray(units, np.int32),
+            "times": np.ascontiguousarray(ticks, np.int64),
+            "failure": failure,
+        }
+        call = _Timed(
+            n_samples=n_samples,
+            threads=self.threads,
+            max_spikes=max_spikes,
+            stop_output=stop_output,
+            stop_spikes=stop_spikes or 2**62,
+            **self._numbers,
+            **{name: address(array) for name, array in arrays.items()},
+        )
+        counts = np.zeros((n_samples, 3), np.int64)
+        handle = ctypes.c_void_p()
+        total = self._library.timed_run(ctypes.byref(call), ctypes.c_void_p(address(counts)), ctypes.byref(handle))
+        if total < 0:
+            raise NetworkError(
+                f"Runaway excitation: sample {failure[0]} passed {max_spikes} spikes. Weaken the recurrent "
+                "weights, raise V_th or give a refractory period, or set a spike budget as stop rule."
+            )
+        times, neurons = np.zeros(total, np.int64), np.zeros(total, np.int32)
+        self._library.timed_take(handle, ctypes.c_void_p(address(times)), ctypes.c_void_p(address(neurons)))
+        return counts[:, 0], times, neurons, counts[:, 1], counts[:, 2]

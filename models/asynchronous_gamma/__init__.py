@@ -1,0 +1,1 @@
+"""SpikingGamma neurons without a layer barrier: where both systems meet."""

@@ -1,1 +1,0 @@
-"""Compiled engines: C++ generated from the equation strings, compiled once and cached by content."""

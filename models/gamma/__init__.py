@@ -1,0 +1,1 @@
+"""SpikingGamma networks: gamma memory and sigma-delta spikes, layer by layer."""

@@ -1,0 +1,397 @@
+"""SpikingGamma networks: gamma-memory neurons with sigma-delta spikes, trained by decoded gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from brian2 import Quantity, ms, second
+
+from ...equations import spiking_gamma
+from ...equations.memory import memory_update
+from ...equations.text import positive_times
+from ..checks import checked_sizes, checked_theta
+from ..errors import NetworkError
+from ..events import StepEvents, bin_events
+from ..readout import decisions, loss_window, scores
+from ..storage import StoredNetwork
+from .engine import EngineResult, GammaEngine, LayerParameters
+from .windows import default_window, online_gradient
+
+RULES = ("filter", "direct", "detached", "online")
+
+
+@dataclass
+class GammaGradient:
+    """Loss of a batch, its gradient and what was seen on the way.
+
+    Attributes
+    ----------
+    loss : float
+        Mean over samples and read steps.
+    gradients : dict of str to array
+        Same names and shapes as `SpikingGammaNetwork.parameters`; time constants in units of 1/second.
+    run : EngineResult
+        Readout and spike counts of the batch.
+    """
+
+    loss: float
+    gradients: dict[str, np.ndarray]
+    run: EngineResult
+
+
+class SpikingGammaNetwork(StoredNetwork):
+    """Fully connected SpikingGamma network of any depth with a linear, non-spiking readout.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Input units, hidden layers, outputs.
+    K : int
+        Buckets per neuron.
+    tau : Quantity, second
+        Time constant of the buckets: scalar or (K,). ``tau_0`` is the code's own and is never trained.
+    theta : float or sequence of float
+        Threshold, one or one per hidden layer.
+    dt : Quantity, second
+        Time step. Nothing else depends on it, so a trained network can be run at another one.
+    ratio : float
+        Geometric factor between the buckets' time constants.
+    memory : {'paper', 'exact'}
+        Published recursion or continuous gamma kernel, see `gamma_memory`.
+    buckets : {'neuron', 'synapse'}
+        Bucket weights per neuron or per synapse, see `spiking_gamma`.
+    bias : bool
+    adaptation, tau_theta, multiple, signed
+        Threshold adaptation, several spikes a step, spikes of both signs: see `spiking_gamma`.
+    train_tau : bool
+        Make ``tau_1 ...`` of every layer parameters.
+    read_from : Quantity, second
+        Steps before this time enter neither loss nor prediction.
+    seed : int
+        Of the initial weights.
+    dtype : {'float32', 'float64'}
+        Of the compiled engine.
+    threads : int, optional
+
+    Attributes
+    ----------
+    parameters : dict of str to array
+        ``layer{l}.w`` (n_pre, n_post), or (K, n_pre, n_post) with per-synapse buckets; ``layer{l}.v`` (K, n_post);
+        ``layer{l}.b`` (n_post,); ``layer{l}.tau`` (K,) in seconds if trained. Layers count from 1, the readout last.
+
+    References
+    ----------
+    Koopman, Otte & Bohté 2026, arXiv 2602.01978.
+    """
+
+    kind = "gamma"
+    times = ("tau", "dt", "tau_theta", "read_from")
+
+    def __init__(
+        self,
+        sizes,
+        *,
+        K=5,
+        tau=30 * ms,
+        theta=1.0,
+        dt=10 * ms,
+        ratio=1.0,
+        memory="paper",
+        buckets="neuron",
+        bias=True,
+        adaptation=0.0,
+        tau_theta=15 * ms,
+        multiple=False,
+        signed=False,
+        train_tau=False,
+        read_from=0 * ms,
+        seed=0,
+        dtype="float32",
+        threads=None,
+    ):
+        self.sizes = checked_sizes(sizes)
+        self.K, self.theta = K, checked_theta(theta, len(self.sizes) - 2)
+        self.tau = Quantity(positive_times(tau, K, ratio), dim=second.dim)
+        self.memory, self.buckets, self.bias = memory, buckets, bool(bias)
+        self.adaptation, self.tau_theta = float(adaptation), tau_theta
+        self.multiple, self.signed = bool(multiple), bool(signed)
+        self.train_tau, self.seed, self.threads = bool(train_tau), seed, threads
+        self.dt, self.read_from = dt, read_from
+        self.dtype = np.dtype(dtype).name
+        if self.dtype not in ("float32", "float64"):
+            raise NetworkError(f"dtype = {dtype}: the engine computes in float32 or float64.")
+        self._engines: dict = {}
+        self.models()  # refuses bad options before anything is allocated
+        self.parameters = self._initial_parameters()
+
+    # -- construction ------------------------------------------------------------------------------------------
+
+    def _initial_parameters(self) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(self.seed)
+        parameters = {}
+        for index, (n_pre, n_post) in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True), start=1):
+            name = f"layer{index}"
+            scale = 1 / np.sqrt(n_pre)
+            if self.buckets == "synapse":
+                w = rng.normal(scale=scale / np.sqrt(self.K), size=(self.K, n_pre, n_post))
+            else:
+                w = rng.normal(scale=scale, size=(n_pre, n_post))
+                # Random signs would cancel what the buckets share; positive ones leave the sign to w.
+                v = rng.uniform(0.5, 1.5, size=(self.K, n_post)) / self.K
+            parameters[f"{name}.w"] = w.astype(self.dtype)
+            if self.buckets == "neuron":
+                parameters[f"{name}.v"] = v.astype(self.dtype)
+            if self.bias:
+                parameters[f"{name}.b"] = np.zeros(n_post, self.dtype)
+            if self.train_tau:
+                parameters[f"{name}.tau"] = np.array(self.tau)
+        return parameters
+
+    def calibrate(self, events, rms: float = 4.0) -> None:
+        """Scale each layer's weights so that its pre-activation has the given root mean square on `events`.
+
+        Parameters
+        ----------
+        events : EventArchive or StepEvents
+            A few dozen samples.
+        rms : float
+            In units of the layer's theta (readout: absolute, divided by 4).
+        """
+        events = bin_events(events, self.dt)
+        for index in range(1, len(self.sizes)):
+            last = index == len(self.sizes) - 1
+            result = self._run(events, traces=True, analog=True)
+            y = result.readout if last else result.signals[index - 1]
+            # Of a rectified symmetric signal half the power is missing.
+            power = float(np.mean(np.square(y, dtype=float))) * (1 if last or self.signed else 2)
+            if power == 0:
+                raise NetworkError(f"Layer {index} is silent on the given events; it cannot be calibrated.")
+            target = rms / 4 if last else rms * self.theta[index - 1]
+            self.parameters[f"layer{index}.w"] *= target / np.sqrt(power)
+
+    def taus(self, index: int) -> Quantity:
+        """Time constants (K,) of layer `index` (counted from 1)."""
+        trained = self.parameters.get(f"layer{index}.tau") if hasattr(self, "parameters") else None
+        return self.tau if trained is None else Quantity(trained, dim=second.dim)
+
+    def models(self) -> list:
+        """Brian 2 equations of every layer, the readout last."""
+        layers = []
+        for index in range(1, len(self.sizes)):
+            readout = index == len(self.sizes) - 1
+            layers.append(
+                spiking_gamma(
+                    self.K,
+                    self.taus(index),
+                    1.0 if readout else self.theta[index - 1],
+                    memory=self.memory,
+                    buckets=self.buckets,
+                    bias=self.bias,
+                    adaptation=0.0 if readout else self.adaptation,
+                    tau_theta=self.tau_theta,
+                    multiple=self.multiple,
+                    signed=self.signed,
+                    readout=readout,
+                )
+            )
+        return layers
+
+    # -- running -----------------------------------------------------------------------------------------------
+
+    def engine(self, dtype=None) -> GammaEngine:
+        """Compiled engine for the present `dt` (compiled on first use, then cached)."""
+        key = (float(self.dt), dtype or self.dtype)
+        if key not in self._engines:
+            self._engines[key] = GammaEngine(self.models(), *key, self.threads, self.sizes[1:])
+        engine = self._engines[key]
+        if engine.theta != tuple(self.theta[: len(engine.theta)]):  # thresholds are run-time numbers: no compilation
+            engine.renumber(self.models())
+        if self.train_tau:
+            update = memory_update(self.K, self.memory, self.buckets == "synapse")
+            for i, numbers in enumerate(engine.numbers):
+                tau = np.asarray(self.taus(i + 1))
+                scales = tau[0] / tau if self.buckets == "synapse" else numbers.scales
+                engine.numbers[i] = replace(numbers, A=update(tau, float(self.dt)), scales=scales)
+        return engine
+
+    def layer_parameters(self) -> list[LayerParameters]:
+        """Parameters in the engine's form."""
+        layers = []
+        for index in range(1, len(self.sizes)):
+            get = lambda kind, name=f"layer{index}": self.parameters.get(f"{name}.{kind}")  # noqa: E731
+            w, n_post = get("w"), self.sizes[index]
+            rows = [] if self.buckets == "synapse" else list(get("v"))
+            rows += [get("b")] if self.bias else []
+            neurons = np.array(rows).reshape(len(rows), n_post)
+            layers.append(LayerParameters(list(w) if w.ndim == 3 else [w], neurons))
+        return layers
+
+    def _run(self, events, dtype=None, **options) -> EngineResult:
+        return self.engine(dtype).run(self.layer_parameters(), events, **options)
+
+    def forward(self, events, *, n_steps=None, dtype=None, **options) -> EngineResult:
+        """Run samples in the compiled engine.
+
+        Parameters
+        ----------
+        events : EventArchive or StepEvents
+        n_steps : int, optional
+            Length of every sample in steps of `dt`.
+        dtype : {'float32', 'float64'}, optional
+        **options
+            ``record``, ``traces``, ``count_neurons``, ``analog``: see `GammaEngine.run`.
+
+        Returns
+        -------
+        EngineResult
+            ``readout`` (n_samples, n_steps, n_out), ``spikes`` (n_samples, n_hidden_layers), ...
+        """
+        return self._run(bin_events(events, self.dt, n_steps), dtype, **options)
+
+    def scores(self, readout: np.ndarray) -> np.ndarray:
+        """Class scores (n_samples, n_out): softmax of the readout, summed over the read steps."""
+        return scores(readout, self._first_step())
+
+    def decisions(self, readout: np.ndarray) -> np.ndarray:
+        """Class after every step, (n_samples, n_steps); -1 before anything is read."""
+        return decisions(readout, self._first_step())
+
+    def hits(self, readout: np.ndarray, labels: np.ndarray) -> tuple[int, int]:
+        """Correct answers and answers asked for: one per sample, or one per labelled step."""
+        if labels.ndim == 1:
+            return int((self.scores(readout).argmax(axis=1) == labels).sum()), len(labels)
+        asked = labels >= 0
+        asked[:, : self._first_step()] = False
+        return int((readout.argmax(axis=2) == labels)[asked].sum()), int(asked.sum())
+
+    def constrain(self) -> None:
+        """Keep trained time constants positive after an optimiser's step."""
+        for name, value in self.parameters.items():
+            if name.endswith(".tau"):
+                np.maximum(value, 0.1 * float(self.dt), out=value)
+
+    def rows_per_event(self) -> int:
+        """Rows of weights that one event adds."""
+        return self.K if self.buckets == "synapse" else 1
+
+    def _first_step(self) -> int:
+        return int(np.ceil(float(self.read_from) / float(self.dt) - 1e-9))
+
+    # -- learning ----------------------------------------------------------------------------------------------
+
+    def gradient(
+        self,
+        events: StepEvents,
+        labels=None,
+        *,
+        targets=None,
+        weight=None,
+        loss="cross_entropy",
+        rule="filter",
+        activity=0.0,
+        analog=False,
+        window=None,
+    ) -> GammaGradient:
+        """Loss and decoded gradient of a batch; see `loss_and_grad` for the arguments."""
+        if rule not in RULES:
+            raise NetworkError(f"rule='{rule}' is unknown; available: {', '.join(RULES)}.")
+        events = bin_events(events, self.dt)
+        steps = (events.n_samples, events.n_steps)
+        labels, weight = loss_window(steps, labels, weight, self._first_step(), self.sizes[-1])
+        options = {"loss": loss, "labels": labels, "targets": targets, "weight": weight, "activity": activity}
+        options["train_tau"] = self.train_tau
+        if rule == "online":
+            window = default_window(self) if window is None else window
+            run = online_gradient(self.engine(), self.layer_parameters(), events, window=window, **options)
+        else:
+            run = self._run(events, gradient=True, analog=analog, rule=rule, **options)
+        return GammaGradient(float(run.losses.sum()), self.named_gradients(run), run)
+
+    def loss_and_grad(self, events, labels=None, *, rule="filter", **options) -> tuple[float, dict]:
+        """Loss of a batch and its decoded gradient.
+
+        Parameters
+        ----------
+        events : EventArchive or StepEvents
+        labels : (n_samples,) or (n_samples, n_steps) array of int
+            For cross entropy; -1 leaves a step out.
+        rule : {'filter', 'direct', 'detached', 'online'}
+            How errors pass a hidden layer's buckets; the sigma-delta code is taken as transparent by all.
+            ``'filter'``: back through the memory in time, exactly. ``'online'``: the same in one pass with memory
+            constant in time, cut off after `window` steps. ``'direct'``: every bucket counts as an instantaneous
+            copy. ``'detached'``: only bucket 0 does, the others as constants.
+        **options
+            ``loss`` ('cross_entropy' per step or 'squared_error' against ``targets`` (n_samples, n_steps, n_out)),
+            ``weight`` (n_samples, n_steps) of each step (normalised to mean one over the read steps), ``activity``
+            (penalty on the mean hidden signal), ``analog`` (the spike-free network, whose gradient this is exactly).
+
+        Returns
+        -------
+        loss : float
+            Mean over samples and read steps.
+        gradients : dict of str to array
+        """
+        result = self.gradient(events, labels, rule=rule, **options)
+        return result.loss, result.gradients
+
+    def named_gradients(self, run: EngineResult) -> dict[str, np.ndarray]:
+        """Gradients of an engine call under the names of `parameters`."""
+        gradients = {}
+        for index, layer in enumerate(run.gradients, start=1):
+            name = f"layer{index}"
+            gradients[f"{name}.w"] = np.array(layer.weights) if self.buckets == "synapse" else layer.weights[0]
+            if self.buckets == "neuron":
+                gradients[f"{name}.v"] = layer.neurons[: self.K]
+            if self.bias:
+                gradients[f"{name}.b"] = layer.neurons[-1]
+            if self.train_tau:
+                gradients[f"{name}.tau"] = self._tau_gradient(index, run)
+        return gradients
+
+    def _tau_gradient(self, index: int, run: EngineResult) -> np.ndarray:
+        update = memory_update(self.K, self.memory, self.buckets == "synapse")
+        tau = np.asarray(self.taus(index), float)
+        gradient = np.einsum("kab,ab->k", update.derivatives(tau, float(self.dt)), run.dA[index - 1])
+        if self.buckets == "synapse":  # a jump of bucket k is scaled by tau_0 / tau_k
+            w, dw = self.parameters[f"layer{index}.w"], run.gradients[index - 1].weights
+            gradient -= np.array([np.vdot(w[k], dw[k]) for k in range(self.K)]) / tau
+        gradient[0] = 0  # tau_0 belongs to the code that encoder and decoder share
+        return gradient
+
+    # -- classifier --------------------------------------------------------------------------------------------
+
+    def predict(self, events, *, dtype=None, batch=256, n_steps=None) -> np.ndarray:
+        """Classes (n_samples,) of the events."""
+        events = bin_events(events, self.dt, n_steps)
+        parts = []
+        for first in range(0, len(events), batch):
+            chunk = events.take(slice(first, first + batch))
+            parts.append(self.scores(self._run(chunk, dtype).readout).argmax(axis=1))
+        return np.concatenate(parts) if parts else np.zeros(0, int)
+
+    def score(self, events, labels=None, **options) -> float:
+        """Fraction of correct predictions; labels default to the archive's own."""
+        labels = events.labels if labels is None else labels
+        return float(np.mean(self.predict(events, **options) == np.asarray(labels)))
+
+    def brian2(self, events, device="runtime", **options):
+        """Run the same network in Brian 2; see `brian2grad.models.gamma_brian.run_brian2`."""
+        from .brian import run_brian2
+
+        return run_brian2(self, events, device=device, **options)
+
+    # -- storage -----------------------------------------------------------------------------------------------
+
+    def config(self) -> dict:
+        """Constructor arguments as plain numbers (times in seconds)."""
+        plain = ("memory", "buckets", "bias", "adaptation", "multiple", "signed", "train_tau", "dtype")
+        return {
+            "sizes": list(self.sizes),
+            "K": int(self.K),
+            "tau": [float(t) for t in np.asarray(self.tau)],
+            "theta": list(self.theta),
+            "seed": int(self.seed),
+            **{name: float(getattr(self, name)) for name in ("dt", "tau_theta", "read_from")},
+            **{name: getattr(self, name) for name in plain},
+        }

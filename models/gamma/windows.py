@@ -1,0 +1,72 @@
+"""The `online` rule: one pass over a recording in windows, with memory that does not grow with its length."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..events import StepEvents
+from .engine import EngineResult
+from .stream import GammaStream
+
+
+def default_window(network) -> int:
+    """Steps after which little is left of the gamma kernels: the longest mean delay and three standard deviations.
+
+    Errors pass every hidden layer's buckets once on their way down, so depth adds in.
+    """
+    taus = [np.asarray(network.taus(i), float) for i in range(1, len(network.sizes))]
+    delay = sum(tau.sum() for tau in taus)
+    spread = sum(float(np.sqrt(np.square(tau).sum())) for tau in taus)
+    return max(1, int(np.ceil((delay + 3 * spread) / float(network.dt))))
+
+
+def window_of(events: StepEvents, begin: int, end: int) -> StepEvents:
+    """Steps begin .. end of every sample."""
+    T, B = events.n_steps, events.n_samples
+    first = events.ptr[np.arange(B) * T + begin]
+    last = events.ptr[np.arange(B) * T + end]
+    chosen = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)]) if B else np.zeros(0, int)
+    sizes = np.diff(events.ptr).reshape(B, T)[:, begin:end].ravel()
+    ptr = np.concatenate([[0], np.cumsum(sizes)])
+    return StepEvents(ptr, events.units[chosen], events.values[chosen], events.n_units, end - begin, B, events.dt)
+
+
+def online_gradient(
+    engine, parameters, events: StepEvents, *, window, labels, targets, weight, loss, activity, train_tau
+) -> EngineResult:
+    """Run and reverse a batch window by window; arguments as in `GammaEngine.run`.
+
+    Returns
+    -------
+    EngineResult
+        With the sum of the windows' gradients, as if they had been accumulated along the stream.
+    """
+    B, T = events.n_samples, events.n_steps
+    readout = np.zeros((B, T, parameters[-1].weights[0].shape[1]), engine.dtype)
+    total = EngineResult(readout=readout, losses=np.zeros(B), spikes=np.zeros((B, len(parameters) - 1), np.int64))
+    steady = {"activity": activity / (B * T), "train_tau": train_tau}
+    with GammaStream(engine, parameters, B, min(window, T)) as stream:
+        for begin in range(0, T, stream.window):
+            end = min(T, begin + stream.window)
+            part = {
+                name: None if array is None else array[:, begin:end]
+                for name, array in (("labels", labels), ("targets", targets), ("weight", weight))
+            }
+            run = stream.advance(parameters, window_of(events, begin, end), changed=begin == 0, loss=loss, **part)
+            readout[:, begin:end] = run.readout
+            total.losses += run.losses
+            total.spikes += run.spikes
+            _add(total, stream.reverse(parameters, flush=end == T, **steady))
+    return total
+
+
+def _add(total: EngineResult, part: EngineResult) -> None:
+    if not total.gradients:
+        total.gradients, total.dA = part.gradients, part.dA
+        return
+    for mine, theirs in zip(total.gradients, part.gradients, strict=True):
+        mine.neurons += theirs.neurons
+        for a, b in zip(mine.weights, theirs.weights, strict=True):
+            a += b
+    for a, b in zip(total.dA, part.dA, strict=True):
+        a += b

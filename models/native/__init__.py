@@ -1,0 +1,1 @@
+"""What every compiled engine shares: generating C++, compiling it once per content, calling it."""

@@ -1,0 +1,171 @@
+// Lanes: neighbouring neurons computed together in one vector register, and the row and matrix kernels made of them.
+#pragma once
+#include "native/support.hpp"
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define LANE_BYTES 64
+#else
+#define LANE_BYTES 32
+#endif
+constexpr int LANES = LANE_BYTES / sizeof(R);
+typedef R V __attribute__((vector_size(LANE_BYTES)));
+#define UNROLL _Pragma("GCC unroll 16")
+
+// -- what generated expressions may call ------------------------------------------------------------------------------
+
+static inline V lanes(V x) { return x; }
+static inline V lanes(R x) { return V{} + x; }
+static inline V lanes(int x) { return V{} + R(x); }
+static inline V Gate(V x) { return x > V{} ? V{} + R(1) : V{}; }
+static inline V abs(V x) { return x < V{} ? -x : x; }
+static inline V clip(V x, V lo, V hi) { x = x < lo ? lo : x; return x > hi ? hi : x; }
+#define LANEWISE(name)                                              \
+    static inline V name(V x) {                                     \
+        for (int i = 0; i < LANES; i++) x[i] = std::name(x[i]);     \
+        return x;                                                   \
+    }
+LANEWISE(exp) LANEWISE(expm1) LANEWISE(log) LANEWISE(log1p) LANEWISE(sqrt) LANEWISE(sin) LANEWISE(cos) LANEWISE(tanh)
+LANEWISE(ceil)
+#undef LANEWISE
+template <class B> static inline V _brian_pow(V x, B y) {
+    const V power = lanes(y);
+    for (int i = 0; i < LANES; i++) x[i] = std::pow(x[i], power[i]);
+    return x;
+}
+
+// Bit i: lane i is above zero.
+static inline uint64_t positive(V x) {
+#if defined(__AVX512F__)
+    if (sizeof(R) == 4) return _mm512_cmp_ps_mask((__m512)x, _mm512_setzero_ps(), _CMP_GT_OQ);
+    return _mm512_cmp_pd_mask((__m512d)x, _mm512_setzero_pd(), _CMP_GT_OQ);
+#elif defined(__AVX__)
+    if (sizeof(R) == 4) return (uint64_t)_mm256_movemask_ps(_mm256_cmp_ps((__m256)x, _mm256_setzero_ps(), _CMP_GT_OQ));
+    return (uint64_t)_mm256_movemask_pd(_mm256_cmp_pd((__m256d)x, _mm256_setzero_pd(), _CMP_GT_OQ));
+#else
+    uint64_t bits = 0;
+    for (int i = 0; i < LANES; i++) bits |= (uint64_t)(x[i] > R(0)) << i;
+    return bits;
+#endif
+}
+static inline uint64_t nonzero(V x) { return positive(x) | positive(-x); }
+
+static inline R sum_of(V x) { R sum = 0; for (int i = 0; i < LANES; i++) sum += x[i]; return sum; }
+
+// exp for arguments <= 0: the library's in double precision; in single precision a polynomial (error below 2 ulp).
+template <class X> static inline X exp_negative(X x) {
+    if constexpr (sizeof(R) == 8) {
+        return exp(x);
+    } else {
+        typedef int32_t I __attribute__((vector_size(LANE_BYTES)));
+        const X lowest = lanes(R(-87)), magic = lanes(R(12582912.));  // 1.5 * 2^23: adding it rounds to an integer
+        x = x > lowest ? x : lowest;
+        const X n = (x * R(1.44269504088896341) + magic) - magic;
+        const X r = (x - n * R(0.693359375)) - n * R(-2.12194440e-4);
+        X p = lanes(R(1.9875691500e-4));
+        p = p * r + R(1.3981999507e-3);
+        p = p * r + R(8.3334519073e-3);
+        p = p * r + R(4.1665795894e-2);
+        p = p * r + R(1.6666665459e-1);
+        p = p * r + R(5.0000001201e-1);
+        p = p * r * r + r + R(1);
+        return p * (X)((__builtin_convertvector(n, I) + 127) << 23);
+    }
+}
+
+// -- layers packed into blocks of NV lanes-wide vectors -----------------------------------------------------------------
+
+// Neuron j of a layer lies in block j / (NV*LANES); missing neurons of the last block have zero weights and parameters.
+struct Packed {
+    int nv = 1, blocks = 0, ld = 0;         // vectors per block; blocks; vectors in a row of signals (even)
+    std::vector<std::vector<V>> weights;    // [block][unit][nv] each
+    std::vector<std::vector<V>> panels;     // transposed weights for `multiply`, where errors are sent down
+    std::vector<V> parameters;              // [block][parameter][nv]
+
+    void shape(int n, int vectors_per_block) {
+        nv = vectors_per_block;
+        blocks = (n + nv * LANES - 1) / (nv * LANES);
+        ld = (blocks * nv + 1) / 2 * 2;
+    }
+    size_t vectors() const { return (size_t)blocks * nv; }
+    int width() const { return nv * LANES; }
+};
+
+// [block][row][nv] from (n_rows, n) and back.
+static inline void pack(std::vector<V>& out, const Packed& p, const R* rows, int n_rows, int n) {
+    out.assign((size_t)p.blocks * n_rows * p.nv, V{});
+    for (int b = 0; b < p.blocks; b++) {
+        const int first = b * p.width(), count = std::min(p.width(), n - first);
+        for (int i = 0; i < n_rows && count > 0; i++)
+            std::memcpy((R*)(out.data() + ((size_t)b * n_rows + i) * p.nv), rows + (size_t)i * n + first, sizeof(R) * count);
+    }
+}
+
+// [pair of vectors over rows][column][2] from (n_rows, n): the right-hand side of `multiply`.
+static inline void pack_panels(std::vector<V>& out, const R* rows, int n_rows, int n, int ld_rows) {
+    out.assign((size_t)ld_rows * n, V{});
+    for (int i = 0; i < n_rows; i++) {
+        R* panel = (R*)(out.data() + (size_t)(i / (2 * LANES)) * n * 2) + i % (2 * LANES);
+        for (int j = 0; j < n; j++) panel[(size_t)j * 2 * LANES] = rows[(size_t)i * n + j];
+    }
+}
+
+// C (m, 2*n_panels vectors) = A (m, k) B, or += with `add`; A and C have lda and ldc vectors in a row.
+template <int M>
+static __attribute__((noinline)) void multiply_rows(V* C, const V* A, const V* panels, int k, int n_panels, int lda, int ldc, bool add) {
+    const R* a[M];  // a pointer each: offsets would not fit the integer registers
+    for (int r = 0; r < M; r++) a[r] = (const R*)(A + (size_t)r * lda);
+    for (int p = 0; p < n_panels; p++) {
+        const V* RESTRICT B = panels + (size_t)p * k * 2;
+        V c[M][2];
+        UNROLL for (int r = 0; r < M; r++) c[r][0] = c[r][1] = V{};
+        for (int j = 0; j < k; j++) {
+            const V b0 = B[2 * j], b1 = B[2 * j + 1];
+            UNROLL for (int r = 0; r < M; r++) {
+                c[r][0] += a[r][j] * b0;
+                c[r][1] += a[r][j] * b1;
+            }
+        }
+        UNROLL for (int r = 0; r < M; r++) {
+            V* out = C + (size_t)r * ldc + 2 * p;
+            out[0] = add ? out[0] + c[r][0] : c[r][0];
+            out[1] = add ? out[1] + c[r][1] : c[r][1];
+        }
+    }
+}
+static inline void multiply(V* C, const V* A, const V* panels, int m, int k, int n_panels, int lda, int ldc, bool add) {
+#if defined(__AVX512F__)
+    constexpr int M = 8;
+#else
+    constexpr int M = 4;
+#endif
+    int r = 0;
+    for (; r + M <= m; r += M) multiply_rows<M>(C + (size_t)r * ldc, A + (size_t)r * lda, panels, k, n_panels, lda, ldc, add);
+    for (; r + 2 <= m; r += 2) multiply_rows<2>(C + (size_t)r * ldc, A + (size_t)r * lda, panels, k, n_panels, lda, ldc, add);
+    for (; r < m; r++) multiply_rows<1>(C + (size_t)r * ldc, A + (size_t)r * lda, panels, k, n_panels, lda, ldc, add);
+}
+
+// target[i] += value * rows[unit][i] in the order of the events (the order in which Brian 2 applies them).
+template <int NV>
+static inline void gather(V* target, const V* RESTRICT rows, const EventView& in, int64_t begin, int64_t end, R scale) {
+    V sum[NV];
+    UNROLL for (int i = 0; i < NV; i++) sum[i] = target[i];
+    for (int64_t e = begin; e < end; e++) {
+        const V* RESTRICT row = rows + (int64_t)in.units[e] * NV;
+        const R v = scale * in.values[e];
+        UNROLL for (int i = 0; i < NV; i++) sum[i] += v * row[i];
+    }
+    UNROLL for (int i = 0; i < NV; i++) target[i] = sum[i];
+}
+
+// rows[unit][i] += value * source[i] for every event.
+template <int NV>
+static inline void scatter(V* RESTRICT rows, const V* source, const EventView& in, int64_t begin, int64_t end, R scale) {
+    for (int64_t e = begin; e < end; e++) {
+        V* RESTRICT row = rows + (int64_t)in.units[e] * NV;
+        const R v = scale * in.values[e];
+        UNROLL for (int i = 0; i < NV; i++) row[i] += v * source[i];
+    }
+}

@@ -1,0 +1,230 @@
+"""The reverse pass over the tape is the exact derivative of the surrogate computation."""
+
+import itertools
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import smoothed
+import unlayered_cases as cases
+
+from brian2grad.models.order.draws import field_of, uniform
+from brian2grad.training.asynchronous.unlayered import Unlayered
+
+Case, N_IN = cases.Case, cases.N_IN
+
+VARIANTS = [
+    {},
+    {"variant": "v2"},
+    {"state": "cut"},
+    {"variant": "v2", "state": "cut"},
+    {"reset": "detached"},
+    {"variant": "v2", "reset": "detached"},
+    {"filler": "all"},
+    {"surrogate": "fast_sigmoid", "steepness": 5.0},
+    {"surrogate": "sigmoid", "steepness": 3.0, "scale": 0.7},
+]
+
+
+OPTIONS = [
+    {},
+    {"refractory": False},
+    {"refractory_dropout": 0.6},
+    {"kind": "membrane"},
+    {"kind": "latency"},
+    {"recurrent": True},
+    {"spike_dropout": 0.2},
+    {"sigma": 1.0},
+]
+
+
+@pytest.mark.parametrize("index", range(len(VARIANTS)))
+@pytest.mark.parametrize(("policy", "F"), [("RS", 1), ("MS", 4), ("FIFO", 8), ("RS", None)])
+def test_finite_differences_of_the_smoothed_network(policy, F, index):
+    case = Case(
+        index, policy, F, unlayered=Unlayered(**VARIANTS[index]), n_samples=1, **OPTIONS[(index + len(policy)) % 5]
+    )
+    found = case.gradient()
+    assert found.result.counters["spikes"].sum() > 10
+    smooth, rng = smoothed.Smoothed(case, found.result.tape), np.random.default_rng(0)
+    assert smooth.loss(smooth.start) == pytest.approx(found.loss, rel=1e-12)
+    for name, gradient in found.gradients.items():
+        scale = max(float(np.abs(gradient).max()), 1e-3)
+        for place in rng.choice(gradient.size, 4, replace=False):
+            assert difference(smooth, name, place) == pytest.approx(gradient.flat[place], abs=2e-7 * scale), name
+
+
+def difference(smooth, name, index):
+    """Central difference of the smoothed loss, fourth order."""
+    h = 1e-4 * max(abs(smooth.start[name].flat[index]), 1e-1 if name.endswith("w") else 0)
+    value = 0.0
+    for weight, k in ((8, 1), (-8, -1), (-1, 2), (1, -2)):
+        parameters = {n: v.copy() for n, v in smooth.start.items()}
+        parameters[name].flat[index] += k * h
+        value += weight * smooth.loss(parameters)
+    return value / (12 * h)
+
+
+# -- against plain autograd -----------------------------------------------------------------------------------
+
+
+def dense_gradient(case):
+    """Loss and gradients of a `Case` by PyTorch's autograd over the dense transcription, and the output counts."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; `pip install brian2grad[benchmarks]`")
+    sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
+    import dense_torch as dense
+
+    torch.set_num_threads(1)
+    leaf = lambda values: torch.tensor(values, dtype=torch.float64, requires_grad=True)  # noqa: E731
+    W_in, W = map(leaf, case.connectivity.dense())
+    tau, theta, sigma = leaf(case.tau), leaf(case.theta), leaf(np.full(case.N, float(case.sigma)))
+    gain = None if case.unlayered.variant == "v1" else 1 / math.pi
+    counts, membranes, history = [], [], []
+    p, d = case.refractory_dropout, case.spike_dropout
+    for s in range(case.n_samples):
+        draw = lambda t, k, what, s=s: torch.tensor(  # noqa: E731
+            uniform(field_of(case.seed, s, t, k, what), np.arange(N_IN, N_IN + case.N))
+        )[None]
+        net = dense.DenseUnlayered(
+            W_in, W, torch.exp(-1e-3 / tau), theta, chooser(case, torch, dense, draw),
+            lambda x: dense.arctan_slope(x, gain=gain),
+            sigma=sigma if case.sigma else None, every=case.unlayered.variant == "v2", refractory=case.refractory,
+            cut=case.unlayered.state == "cut", detach_reset=case.unlayered.reset == "detached",
+            rests=(lambda t, k, draw=draw, p=p: draw(t, k, "refractory dropout") >= p) if p else None,
+            keeps=(lambda t, k, draw=draw, d=d: (draw(t, k, "spike dropout") >= d).double()) if d else None,
+            sigma_mask=torch.arange(case.N) >= cases.SIZES[1],
+        )  # fmt: skip
+        count, membrane, steps = net.run(torch.tensor(case.frames[s])[:, None])
+        counts.append(count[:, 0, -cases.N_OUT :])
+        membranes.append(membrane[:, 0, -cases.N_OUT :])
+        history.append(torch.stack([step[0] for step in steps]))
+    loss = dense_loss(case, torch, torch.stack(counts), torch.stack(membranes), history)
+    loss.backward()
+    grads = {f"projection{k}.w": w for k, w in enumerate(split(case, W_in.grad, W.grad))}
+    named = (("neurons.V_th", theta), ("neurons.tau", tau), ("neurons.sigma", sigma))
+    grads |= {n: np.zeros(case.N) if p.grad is None else p.grad.numpy() for n, p in named}
+    return float(loss.detach()), grads, torch.stack(counts).detach().numpy()
+
+
+def dense_loss(case, torch, counts, membranes, history):
+    loss, labels = case.loss, torch.tensor(case.labels)
+    cross_entropy = lambda x, y: torch.nn.functional.cross_entropy(x, y, label_smoothing=loss.smoothing)  # noqa: E731
+    per_step = labels.repeat_interleave(cases.T)
+    latency = torch.stack([torch.cumprod(1 - h[:, -cases.N_OUT :], 0).sum(0) for h in history]) / loss.latency_scale
+    value = loss.total * cross_entropy(counts.sum(1), labels)
+    if case.kind != "latency":
+        value = value + cross_entropy(
+            (counts if case.kind == "counts" else membranes).reshape(-1, cases.N_OUT), per_step
+        )
+    value = value + (1.0 if case.kind == "latency" else loss.first) * cross_entropy(-latency, labels)
+    value = value + loss.haste * latency[torch.arange(len(labels)), labels].mean()
+    return value + loss.activity / (case.N * case.n_samples) * sum(h.sum() for h in history)
+
+
+def split(case, W_in, W):
+    starts = case.connectivity.starts - N_IN
+    for p in case.connectivity.projections:
+        columns = slice(starts[p.target], starts[p.target] + cases.SIZES[p.target])
+        rows = W_in if p.source == 0 else W[starts[p.source] : starts[p.source] + cases.SIZES[p.source]]
+        yield rows[:, columns].numpy()
+
+
+def chooser(case, torch, dense, draw):
+    layer = torch.tensor(case.connectivity.layer_of()[N_IN:].astype(float))
+    F = case.N if case.F is None else case.F
+
+    def choose(q, P, t, k):
+        waiting = q > 0
+        if case.policy == "layered":
+            foremost = layer[waiting[0]].min() if bool(waiting.any()) else -1
+            return (~waiting | (layer[None] == foremost)).double()
+        u = draw(t, k, "key")
+        return dense.by_keys(waiting, u if case.policy == "RS" else -(P + cases.NOISE * u), F)
+
+    return choose
+
+
+def assert_equal_to_dense(case):
+    found = case.gradient()
+    loss, grads, counts = dense_gradient(case)
+    np.testing.assert_array_equal(found.result.outputs, counts)
+    assert found.loss == pytest.approx(loss, rel=1e-12)
+    for name, own in found.gradients.items():
+        scale = np.abs(grads[name]).max()
+        np.testing.assert_allclose(own, grads[name], rtol=1e-9, atol=1e-12 * max(scale, 1.0), err_msg=name)
+
+
+GRID = list(itertools.product(("RS", "MS", "layered"), (1, 4, 8, None), ("v1", "v2"), ("full", "cut"), OPTIONS))
+
+
+def case_of(index):
+    policy, F, variant, state, options = GRID[index]
+    if options.get("sigma"):
+        variant = "v1"
+    reset = "detached" if index % 3 == 0 else "attached"
+    return Case(index, policy, F, unlayered=Unlayered(variant=variant, state=state, reset=reset), **options)
+
+
+@pytest.mark.parametrize("index", range(0, len(GRID), 17))
+def test_equal_to_dense_autograd(index):
+    assert_equal_to_dense(case_of(index))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("index", range(len(GRID)))
+def test_equal_to_dense_autograd_on_the_whole_grid(index):
+    assert_equal_to_dense(case_of(index))
+
+
+# -- what must not matter -------------------------------------------------------------------------------------
+
+
+def test_threads_do_not_change_the_gradient():
+    one, three = (Case(3, n_samples=20, threads=n).gradient() for n in (1, 3))
+    assert one.loss == three.loss
+    for name in one.gradients:
+        np.testing.assert_array_equal(one.gradients[name], three.gradients[name])
+
+
+def test_sparse_weights_have_the_gradient_of_dense_ones():
+    from scipy import sparse
+
+    dense = Case(5)
+    chosen = Case(5)
+    chosen.connectivity = dense.connectivity.with_weights(
+        [sparse.csr_array(p.weights) for p in dense.connectivity.projections]
+    )
+    for name, own in chosen.gradient().gradients.items():
+        np.testing.assert_allclose(own, dense.gradient().gradients[name].reshape(own.shape), rtol=1e-12, atol=1e-15)
+
+
+def test_every_silent_neuron_learns_with_layers_and_few_with_a_small_group():
+    blamed = {}
+    for F in (1, None):
+        case = Case(8, "MS", F, unlayered=Unlayered(filler="first"))
+        blamed[F] = np.count_nonzero(case.gradient().gradients["neurons.V_th"])
+    assert blamed[1] <= blamed[None]
+    none = Case(8, "MS", None, unlayered=Unlayered(filler="none")).gradient().gradients["projection0.w"]
+    full = Case(8, "MS", None).gradient().gradients["projection0.w"]
+    assert np.abs(none).sum() != np.abs(full).sum()
+
+
+def test_truncation_cuts_what_is_further_back():
+    full = Case(2).gradient()
+    cut = Case(2, unlayered=Unlayered(cut_timesteps=True)).gradient()
+    longer = Case(2, unlayered=Unlayered(truncate=10**6)).gradient()
+    np.testing.assert_array_equal(full.gradients["projection0.w"], longer.gradients["projection0.w"])
+    assert not np.any(cut.gradients["neurons.tau"])  # leak acts between timesteps only
+    assert np.any(full.gradients["neurons.tau"])
+
+
+@pytest.mark.parametrize("kind", ["arctan", "fast_sigmoid", "sigmoid"])
+@pytest.mark.parametrize("variant", ["v1", "v2"])
+def test_slope_is_the_derivative_of_the_primitive(kind, variant):
+    spec = Unlayered(variant=variant, surrogate=kind, scale=0.5)
+    x, h = np.linspace(-1, 1, 40), 1e-6  # not at the kink of the fast sigmoid's slope
+    np.testing.assert_allclose((spec.primitive(x + h) - spec.primitive(x - h)) / (2 * h), spec.slope(x), rtol=1e-4)
+    if kind == "arctan":
+        assert spec.slope(0.0) == pytest.approx(0.5 if variant == "v1" else 0.5 / math.pi)

@@ -1,0 +1,186 @@
+"""The command line as a user types it: one process for the happy path, the same function for the refusals."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from brian2grad.training import EventArchive
+from brian2grad.training.cli.main import main
+
+
+def call(capsys, *arguments):
+    """Exit code, output and error text of a command."""
+    with pytest.raises(SystemExit) as status:
+        main([str(a) for a in arguments])
+    captured = capsys.readouterr()
+    return status.value.code, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """Small archive with two separable classes."""
+    rng = np.random.default_rng(0)
+    samples, labels = [], np.arange(40) % 2
+    for label in labels:
+        times = np.sort(rng.integers(0, 100, 60))
+        samples.append(((rng.integers(0, 10, 60) + 6 * label).astype(np.uint16), times.astype(np.uint32)))
+    path = tmp_path_factory.mktemp("data") / "toy.npz"
+    EventArchive.from_samples(samples, labels.astype(np.uint8), n_units=16, time_unit_us=1000).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(archive, tmp_path_factory):
+    """A trained run folder."""
+    folder = tmp_path_factory.mktemp("runs") / "toy"
+    command = [sys.executable, "-m", "brian2grad.training", "train", "gamma", "--data", str(archive)]
+    command += ["--hidden", "12,6", "--epochs", "3", "--seed", "4", "--theta", "0.3", "--out", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "epoch   3/3" in done.stderr
+    return folder
+
+
+def test_run_folder_holds_what_it_should(run):
+    names = {p.name for p in run.iterdir()}
+    assert names == {"config.toml", "weights.h5", "checkpoint.h5", "metrics.jsonl", "summary.json"}
+
+
+def test_evaluate_json(run, archive, capsys, tmp_path):
+    predictions = tmp_path / "p.npz"
+    code, out, _ = call(
+        capsys, "evaluate", run, "--data", archive, "--json", "--limit", 30, "--predictions", predictions
+    )
+    report = json.loads(out)
+    assert code == 0
+    wanted = "accuracy balanced_accuracy n_samples spikes_per_neuron spikes_per_second input_events "
+    wanted += "synaptic_operations decision_latency seconds seed engine device git"
+    assert set(wanted.split()) <= set(report)
+    assert report["n_samples"] == 30
+    assert report["seed"] == 4
+    assert set(report["decision_latency"]) == {"spikes", "forward_steps", "ms"}
+    with np.load(predictions) as stored:
+        assert stored["predictions"].shape == (30,)
+        assert (stored["predictions"] == stored["labels"]).mean() == pytest.approx(report["accuracy"])
+        assert stored["spikes"].shape == (30, 3)
+        assert stored["spikes"].sum() / 30 / 18 == pytest.approx(report["spikes_per_neuron"])
+
+
+def test_engines_agree(run, archive, capsys, tmp_path):
+    files = [tmp_path / "native.npz", tmp_path / "brian2.npz"]
+    for engine, file in zip(("native", "brian2"), files, strict=True):
+        code, out, _ = call(
+            capsys,
+            "evaluate",
+            run,
+            "--data",
+            archive,
+            "--engine",
+            engine,
+            "--limit",
+            5,
+            "--json",
+            "--predictions",
+            file,
+        )
+        assert code == 0
+        assert json.loads(out)["engine"] == engine
+    native, brian2 = (np.load(f) for f in files)
+    np.testing.assert_array_equal(native["predictions"], brian2["predictions"])
+    np.testing.assert_array_equal(native["spikes"], brian2["spikes"])
+
+
+def test_other_time_step(run, archive, capsys):
+    code, out, _ = call(capsys, "evaluate", run, "--data", archive, "--dt", "2ms", "--json")
+    assert code == 0
+    assert json.loads(out)["dt_ms"] == pytest.approx(2)
+
+
+def test_resume_after_the_last_epoch_and_beyond(run, capsys):
+    code, _, err = call(capsys, "train", "gamma", "--resume", run)
+    assert code == 0
+    assert "nothing to do" in err
+    code, _, err = call(capsys, "train", "gamma", "--resume", run, "--epochs", 4)
+    assert code == 0
+    assert "epoch   4/4" in err
+
+
+def test_show_recipe_and_info(capsys):
+    code, out, _ = call(capsys, "train", "gamma", "--data", "nmnist8", "--recipe", "sparse", "--show-recipe")
+    assert code == 0
+    assert "activity" in out
+    code, out, _ = call(capsys, "info")
+    assert code == 0
+    assert "brian2" in out
+    assert "genn" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["train", "gamma", "--data", "nmnst"], "unknown data set 'nmnst'"),
+        (["train", "delta"], "model 'delta' is unknown"),
+        (["train", "gamma", "--tau=-3ms"], "tau = '-3ms' is no positive time"),
+        (["train", "gamma", "--theta", "0"], "theta = 0.0 must be positive"),
+        (["train", "gamma", "--K", "0"], "K = 0 buckets"),
+        (["train", "gamma", "--hidden", "12,x"], "hidden = '12,x'"),
+        (["train", "gamma", "--recipe", "nothing"], "There is no recipe"),
+        (["train", "gamma", "--rule", "magic", "--epochs", "1"], "rule='magic' is unknown"),
+        (["train", "gamma", "--data", "missing.npz"], "missing.npz: no such file"),
+        (["train", "gamma", "--resume", "nowhere"], "nowhere is no run"),
+        (["evaluate", "nowhere"], "nowhere is no run"),
+        (["figures", "mona-lisa"], "there is no figure 'mona-lisa'"),
+        (["wrong"], "No such command 'wrong'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, text, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path if arguments[0] != "figures" else ".")
+    code, _, err = call(capsys, *arguments)
+    assert code == 2
+    assert text in err
+    assert "Traceback" not in err
+
+
+def test_missing_data_root_is_explained(capsys, monkeypatch, tmp_path):
+    monkeypatch.delenv("BRIAN2GRAD_DATA", raising=False)
+    code, _, err = call(capsys, "train", "gamma", "--data", "nmnist8")
+    assert code == 2
+    assert "--data-root" in err
+    code, _, err = call(capsys, "train", "gamma", "--data", "nmnist8", "--data-root", tmp_path / "none")
+    assert code == 2
+    assert "no such folder" in err
+
+
+def test_existing_run_is_kept(run, archive, capsys):
+    before = (run / "config.toml").read_bytes()
+    code, _, err = call(capsys, "train", "gamma", "--data", archive, "--out", run)
+    assert code == 2
+    assert "holds a run already" in err
+    assert (run / "config.toml").read_bytes() == before
+
+
+def test_units_that_do_not_fit_the_network(run, capsys, tmp_path):
+    other = tmp_path / "other.npz"
+    EventArchive.from_samples([([3], [1])], [0], n_units=9, time_unit_us=1000).save(other)
+    code, _, err = call(capsys, "evaluate", run, "--data", other)
+    assert code == 2
+    assert "9 units" in err
+
+
+def test_no_compiler(archive, tmp_path):
+    environment = {"PATH": "/nonexistent", "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "brian2grad.training", "train", "gamma", "--data", str(archive)]
+    done = subprocess.run([*command, "--out", str(tmp_path / "run")], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "No C++ compiler found" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("device", ["abacus", "genn"])
+def test_missing_device(run, archive, capsys, device):
+    code, _, err = call(capsys, "evaluate", run, "--data", archive, "--engine", "brian2", "--device", device)
+    assert code == 2
+    assert ("unknown" if device == "abacus" else "not available") in err

@@ -1,0 +1,1 @@
+"""Learning of asynchronous networks by unlayered backpropagation."""

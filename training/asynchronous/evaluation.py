@@ -1,0 +1,183 @@
+"""Evaluation of asynchronous networks: accuracy, spike density, operations and decision latency under any order."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...models.order.stopping import Stop, first_output, further_steps
+from ..errors import TrainingError
+from ..tasks import Task
+
+COUNTED = ("spikes", "synaptic_operations", "threshold_tests", "forward_steps", "delivered", "queue_max")
+
+
+@dataclass
+class AsyncEvaluation:
+    """Result of running an asynchronous network over a task.
+
+    Attributes
+    ----------
+    predictions : (n_samples,) array of int
+        Output with the most spikes until the stop; -1 where none spiked.
+    labels : (n_samples,) array of int
+    spikes : (n_samples, n_layers) array of int
+        Hidden layers and, last, the output.
+    latency : dict of str to (n_samples, 2) array
+        ``spikes``, ``forward_steps`` and ``ms`` until the first output spike and until the first of the labelled class;
+        infinite where there is none.
+    counted : dict of str to (n_samples,) array
+        Sums over timesteps (``queue_max``: the maximum).
+    seconds, duration, dt : float
+    n_neurons, n_classes : int
+    """
+
+    predictions: np.ndarray
+    labels: np.ndarray
+    spikes: np.ndarray
+    latency: dict
+    counted: dict
+    seconds: float
+    duration: float
+    dt: float
+    n_neurons: int
+    n_classes: int
+    settings: dict = field(default_factory=dict)
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of correct answers."""
+        return float((self.predictions == self.labels).mean())
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean over classes of the fraction recognised."""
+        present = [c for c in range(self.n_classes) if (self.labels == c).any()]
+        return float(np.mean([(self.predictions == c)[self.labels == c].mean() for c in present]))
+
+    @property
+    def spikes_per_neuron(self) -> float:
+        """Spikes per hidden and output neuron per sample."""
+        return float(self.spikes.sum() / len(self.spikes) / self.n_neurons)
+
+    @property
+    def decision_spikes(self) -> np.ndarray:
+        """Network spikes until the first and the correct output spike, nan where there is none, (n_samples, 2)."""
+        spikes = self.latency["spikes"].copy()
+        spikes[np.isinf(spikes)] = np.nan
+        return spikes
+
+    def mean(self, name: str) -> float | None:
+        """Mean of a counter over samples; ``None`` where the engine has no such count."""
+        value = float(np.mean(self.counted[name]))
+        return None if np.isnan(value) else value
+
+    def medians(self) -> dict:
+        """Medians of the decision latency over the samples that decided."""
+        table: dict = {}
+        for name, values in self.latency.items():
+            table[name] = {}
+            for column, which in enumerate(("first", "correct")):
+                found = values[np.isfinite(values[:, column]), column]
+                table[name][which] = float(np.median(found)) if len(found) else None
+        return table
+
+    def report(self, network, task: Task) -> dict:
+        """The JSON object that ``evaluate --json`` prints, without where and how it ran."""
+        return {
+            "accuracy": self.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
+            "n_samples": len(self.predictions),
+            "spikes_per_neuron": self.spikes_per_neuron,
+            "spikes_per_second": self.spikes_per_neuron / self.duration,
+            "spikes_per_layer": [float(n) for n in self.spikes.mean(axis=0)],
+            "input_events": task.raw_events,
+            **{
+                name: self.mean(name)
+                for name in ("synaptic_operations", "threshold_tests", "forward_steps", "queue_max")
+            },
+            "decided": float(np.isfinite(self.latency["spikes"][:, 0]).mean()),
+            "decision_latency": self.medians(),
+            "seconds": self.seconds,
+            "dt_ms": self.dt * 1e3,
+            **self.settings,
+        }
+
+
+def stop_rule(stop) -> Stop | str:
+    """Read ``drained``, ``first-output`` or a number of further forward steps; the last two end the sample.
+
+    The first output spike of a sample is its decision, so nothing after it is run, later timesteps neither.
+    """
+    if isinstance(stop, Stop) or stop in (None, "drained"):
+        return stop or "drained"
+    if stop == "first-output":
+        return first_output(scope="sample")
+    if str(stop).isdigit():
+        return further_steps(int(stop), scope="sample")
+    raise TrainingError(f"stop = '{stop}' is unknown; use drained, first-output or a number of further forward steps.")
+
+
+def evaluate_async(
+    network, task: Task, *, scheduler=None, forward_group="default", stop="drained", dtype=None, batch=200, seed=None,
+    on_sample=None,
+) -> AsyncEvaluation:  # fmt: skip
+    """Run a task through the compiled engine, without the dropouts of training.
+
+    Parameters
+    ----------
+    network : AsynchronousNetwork
+    task : Task
+    scheduler, forward_group, dtype, seed
+        Instead of the network's own.
+    stop : {'drained', 'first-output'}, int or Stop
+    batch : int
+    on_sample : callable, optional
+        Called with the number of samples done.
+    """
+    if task.per_step:
+        raise TrainingError("This data set has a label for every step; asynchronous networks answer once per sample.")
+    began, parts = time.perf_counter(), []
+    for first in range(0, len(task), batch):
+        ids = np.arange(first, min(first + batch, len(task)))
+        result = network.run(
+            task.events.take(ids), record=True, scheduler=scheduler, forward_group=forward_group,
+            stop=stop_rule(stop), dtype=dtype, seed=seed, sample_ids=ids,
+        )  # fmt: skip
+        parts.append(part_of(network, result, task.labels[ids]))
+        if on_sample:
+            on_sample(int(ids[-1]) + 1)
+    return joined(network, task, parts, time.perf_counter() - began)
+
+
+def part_of(network, result, labels) -> dict:
+    """What is kept of the run of a batch."""
+    sizes = network.connectivity.sizes[1:]
+    layer = np.repeat(np.arange(len(sizes)), sizes)
+    spikes, n = result.spikes, len(labels)
+    per_layer = np.bincount(spikes.sample * len(sizes) + layer[spikes.neuron], minlength=n * len(sizes))
+    totals = result.outputs.sum(axis=1)
+    latencies = result.latency(), result.latency(labels)
+    names = ("spikes", "forward_steps", "ms")
+    return {
+        "predictions": np.where(totals.any(axis=1), totals.argmax(axis=1), -1),
+        "spikes": per_layer.reshape(n, len(sizes)),
+        **{f"latency.{name}": np.stack([getattr(found, name) for found in latencies], axis=1) for name in names},
+        **{
+            f"counted.{name}": values.max(axis=1) if name.endswith("max") else values.sum(axis=1)
+            for name, values in result.counters.items()
+            if name in COUNTED
+        },
+    }
+
+
+def joined(network, task: Task, parts: list, seconds: float) -> AsyncEvaluation:
+    """Evaluation of all batches together."""
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    group = lambda prefix: {k.split(".")[1]: v for k, v in whole.items() if k.startswith(prefix)}  # noqa: E731
+    return AsyncEvaluation(
+        whole["predictions"], task.labels, whole["spikes"], group("latency."), group("counted."), seconds,
+        task.events.n_steps * task.events.dt, task.events.dt, network.n_neurons, network.connectivity.n_outputs,
+    )  # fmt: skip

@@ -1,0 +1,112 @@
+"""Asynchronous networks that learn on the way: an update every few timesteps of a stream without end."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...models.events import StepEvents
+from ..errors import TrainingError
+from .network import TrainableAsynchronous
+
+
+class AsynchronousLearner:
+    """Unlayered backprop through the last few timesteps of one or several streams, while they run.
+
+    Membranes go on from timestep to timestep; the tape does not, so memory is constant in the length of the stream.
+    What happened before the window is a constant to its gradient.
+
+    Parameters
+    ----------
+    network : TrainableAsynchronous
+        Its loss must look at single timesteps: kind ``'counts'`` or ``'membrane'``, without ``total``, ``first`` and
+        ``haste``.
+    optimiser : Adam or SGD
+    n_streams : int
+        Streams side by side; an update uses the mean gradient.
+    window : int
+        Timesteps per update.
+
+    Attributes
+    ----------
+    timesteps : int
+        Since the beginning.
+    state : (n_streams, N) array
+        Membranes.
+    """
+
+    def __init__(self, network: TrainableAsynchronous, optimiser, *, n_streams: int = 1, window: int = 1):
+        if n_streams < 1 or window < 1:
+            raise TrainingError(f"n_streams = {n_streams}, window = {window}: both must be at least 1.")
+        network.require_timestep_loss()
+        self.network, self.optimiser = network, optimiser
+        self.n_streams, self.window = int(n_streams), int(window)
+        self.timesteps, self.updates = 0, 0
+        self.state = self._start = np.zeros((n_streams, network.n_neurons), network.dtype)
+        self._parts: list[StepEvents] = []
+
+    def restart(self, streams=slice(None)) -> None:
+        """Put the membranes of some streams to rest: a new recording begins there. Waits for no window to fill."""
+        if self._parts:
+            raise TrainingError("A window is not full yet: restart between windows, or use window=1.")
+        self.state = self.state.copy()
+        self.state[streams] = 0
+        self._start = self.state
+
+    def step(self, events, labels) -> np.ndarray:
+        """One timestep of every stream, and an update if a window is full.
+
+        Parameters
+        ----------
+        events : StepEvents, or sequence of int arrays
+            One timestep: `StepEvents` of one step, or the units that are active in each stream.
+        labels : (n_streams,) array of int
+            The same throughout a window.
+
+        Returns
+        -------
+        (n_streams, n_out) array of int
+            Output spikes of this timestep, before learning from it.
+        """
+        network = self.network
+        self._parts.append(self._one_step(events))
+        network.begin_batch(self.updates, 0.0)
+        first, full = self.timesteps - len(self._parts) + 1, len(self._parts) == self.window
+        self.timesteps += 1
+        if not full:
+            scheduler, group, seed = network.batch_order()
+            result = network.run(
+                self._parts[-1], scheduler=scheduler, forward_group=group, seed=seed, training=True,
+                counter=self.updates, state=self.state, first_step=self.timesteps - 1,
+            )  # fmt: skip
+            self.state = result.state
+            return result.outputs[:, 0]
+        found = network.gradient(joined(self._parts), labels, state=self._start, first_step=first)
+        self.optimiser.step(network.parameters, found.gradients)
+        network.constrain()
+        self._parts, self.updates = [], self.updates + 1
+        self.state = self._start = found.result.state
+        return found.result.outputs[:, -1]
+
+    def _one_step(self, events) -> StepEvents:
+        if not isinstance(events, StepEvents):
+            counts = [np.unique(np.asarray(units, int), return_counts=True) for units in events]
+            ptr = np.concatenate([[0], np.cumsum([len(units) for units, _ in counts])])
+            units = np.concatenate([units for units, _ in counts]).astype(np.int32)
+            values = np.concatenate([n for _, n in counts]).astype(np.float32)
+            events = StepEvents(ptr, units, values, self.network.n_inputs, 1, len(counts), float(self.network.dt))
+        if events.n_steps != 1 or events.n_samples != self.n_streams:
+            raise TrainingError(
+                f"step() takes one timestep of {self.n_streams} streams, not {events.n_steps} of {events.n_samples}."
+            )
+        return events
+
+
+def joined(parts: list[StepEvents]) -> StepEvents:
+    """Timesteps one after the other, sample by sample."""
+    if len(parts) == 1:
+        return parts[0]
+    first, n_samples = parts[0], parts[0].n_samples
+    order = [(s, part) for s in range(n_samples) for part in parts]
+    take = lambda name: np.concatenate([getattr(p, name)[p.ptr[s] : p.ptr[s + 1]] for s, p in order])  # noqa: E731
+    ptr = np.concatenate([[0], np.cumsum([p.ptr[s + 1] - p.ptr[s] for s, p in order])])
+    return StepEvents(ptr, take("units"), take("values"), first.n_units, len(parts), n_samples, first.dt)

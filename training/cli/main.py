@@ -1,0 +1,60 @@
+"""The command line: ``brian2grad`` and ``python -m brian2grad.training``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+from rich.console import Console
+
+from ...equations import ModelError
+from ...models.errors import EngineError, NetworkError
+from ..data import DataError
+from ..errors import RunError, TrainingError
+from .evaluate import evaluate, simulate
+from .info import figures, info
+from .train import train
+
+USER_ERRORS = (ModelError, NetworkError, EngineError, DataError, RunError, TrainingError)
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Gradient training for spiking networks written in Brian 2.",
+)
+for command in (train, evaluate, simulate, figures, info):
+    app.command()(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; an error of the user's is one line and exit code 2."""
+    # Brian 2 hooks uncaught exceptions to ask for bug reports, and logs choices it made; neither is for users here.
+    logging.getLogger("brian2").setLevel(logging.ERROR)
+    try:
+        status = app(args=arguments, standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except USER_ERRORS as error:
+        _fail(str(error), 2)
+    except typer.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted; finished epochs are kept, go on with --resume RUN", 130)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # wrong options: click's own errors
+            _fail(error.format_message(), 2)
+        if isinstance(error, PermissionError | FileNotFoundError | IsADirectoryError | NotADirectoryError):
+            _fail(f"{error.filename}: {error.strerror}", 2)
+        if isinstance(error, MemoryError):
+            _fail("out of memory; use --limit or a smaller --batch-size", 2)
+        raise
+
+
+def _fail(message: str, status: int) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escaped(message)}")
+    sys.exit(status)
+
+
+def _escaped(message: str) -> str:
+    return message.replace("[", "\\[")

@@ -1,0 +1,1 @@
+"""Learning of SpikingGamma networks."""

@@ -1,0 +1,1 @@
+"""Synthetic tasks whose answer is a time."""
