@@ -1,0 +1,127 @@
+"""The one boundary to compiled code: structures declared once in plain C headers, arrays checked once per call."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+import cffi
+import numpy as np
+
+from ..errors import NetworkError
+from .build import REAL_TYPES
+
+_MODELS = Path(__file__).resolve().parents[1]
+_INCLUDE = re.compile(r'^\s*#include\s+"([^"]+\.h)"', re.MULTILINE)
+
+
+def _declarations(name: str, seen: set[str]) -> str:
+    """Text of a plain C header below ``models/`` without preprocessor lines, after the headers that it includes."""
+    if name in seen:
+        return ""
+    seen.add(name)
+    text = (_MODELS / name).read_text()
+    before = "".join(_declarations(other, seen) for other in _INCLUDE.findall(text))
+    return before + "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#")) + "\n"
+
+
+@functools.cache
+def interface(header: str, dtype: str) -> cffi.FFI:
+    """Read a plain C header as cffi does: structures and prototypes of the libraries that include it.
+
+    Parameters
+    ----------
+    header : str
+        Path below ``models/``, such as ``order/arguments.h``. ``R`` is the floating-point type in it.
+    dtype : {'float32', 'float64'}
+
+    Returns
+    -------
+    cffi.FFI
+        ``ffi.new("LoopArguments*", {...})`` refuses a field that the header does not have.
+    """
+    ffi = cffi.FFI()
+    ffi.cdef(f"typedef {REAL_TYPES[dtype]} R;\n" + _declarations(header, set()))
+    return ffi
+
+
+class Arrays:
+    """The arrays of one call: converted, checked, and alive as long as this object.
+
+    Parameters
+    ----------
+    ffi : cffi.FFI
+    dtype : numpy dtype
+        Type of arrays of ``R``.
+    error : type
+        What is raised about an array that does not fit.
+    """
+
+    def __init__(self, ffi: cffi.FFI, dtype, error: type[Exception] = NetworkError):
+        self.ffi, self.dtype, self.error, self._kept = ffi, np.dtype(dtype), error, []
+
+    def keep(self, thing):
+        """Keep any object alive with the call, and return it."""
+        self._kept.append(thing)
+        return thing
+
+    def input(self, name: str, array, dtype=None, *, shape=None, least=None, below=None, finite=False):
+        """Pointer to an array that the library reads.
+
+        Parameters
+        ----------
+        name : str
+            What errors call it.
+        array : array_like or None
+            ``None`` gives a null pointer.
+        dtype : numpy dtype, optional
+            Default: the type of ``R``. Floats are never cut to integers.
+        shape : tuple of int, optional
+        least, below : int, optional
+            Values must be ``least <= value < below``.
+        finite : bool
+            Refuse NaN and infinity.
+        """
+        if array is None:
+            return self.ffi.NULL
+        found, dtype = np.asarray(array), np.dtype(dtype or self.dtype)
+        if shape is not None and found.shape != tuple(shape):
+            raise self.error(f"{name} has shape {found.shape}, expected {tuple(shape)}.")
+        if found.dtype.kind not in "biuf" or (dtype.kind in "iu" and found.dtype.kind not in "iu" and found.size):
+            raise self.error(f"{name} has type {found.dtype}, expected {dtype}.")
+        if found.size and not (least is None and below is None):
+            self._check_range(name, found, least, below)
+        if finite and found.dtype.kind == "f" and not np.isfinite(found.sum()) and not np.isfinite(found).all():
+            index = np.unravel_index(int(np.flatnonzero(~np.isfinite(found))[0]), found.shape)
+            raise self.error(f"{name}{list(map(int, index))} = {found[index]}; expected finite numbers.")
+        return self._pointer(np.ascontiguousarray(found, dtype))
+
+    def output(self, array: np.ndarray | None):
+        """Pointer to an array of the right type that the library fills; ``None`` gives a null pointer."""
+        return self.ffi.NULL if array is None else self._pointer(array)
+
+    def table(self, pointers, kind: str = "R"):
+        """Pointer to a table of pointers to `kind`."""
+        return self.keep(self.ffi.new(f"{kind}*[]", list(pointers)))
+
+    def _check_range(self, name, found, least, below) -> None:
+        low, high = found.min(), found.max()
+        if (least is not None and low < least) or (below is not None and high >= below):
+            bad = (found < least) if least is not None and low < least else (found >= below)
+            index = int(np.flatnonzero(bad)[0])
+            limits = [f"at least {least}"] * (least is not None) + [f"below {below}"] * (below is not None)
+            raise self.error(f"{name}[{index}] = {found.flat[index]}; expected values {' and '.join(limits)}.")
+
+    def _pointer(self, array: np.ndarray):
+        self.keep(array)
+        kind = "R" if array.dtype == self.dtype else _C_TYPES[array.dtype.name]
+        return self.ffi.cast(f"{kind}*", array.ctypes.data)
+
+
+_C_TYPES = {
+    **{f"{sign}int{bits}": f"{sign}int{bits}_t" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+    "float32": "float",
+    "float64": "double",
+    "bool": "uint8_t",
+}
