@@ -84,6 +84,10 @@ def training_options(config: dict) -> TrainingOptions:
     unknown = sorted(set(values) - known)
     if unknown:
         raise TrainingError(f"training.{unknown[0]} is unknown; known are {', '.join(sorted(known))}.")
+    if config.get("run", {}).get("model") == "async":
+        from .asynchronous.configuration import learning_of
+
+        values = values | learning_of(config)
     return TrainingOptions(**values)
 
 

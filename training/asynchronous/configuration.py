@@ -7,9 +7,12 @@ from dataclasses import fields
 import numpy as np
 from brian2 import ms
 
+from ...models.asynchronous.losses import AsyncLoss
 from ...models.asynchronous.network import AsynchronousNetwork
 from ...models.asynchronous_gamma.network import AsynchronousSpikingGamma
 from ...models.gamma.network import SpikingGammaNetwork
+from ...models.gradients import Online, Unlayered
+from ...models.order.orders import ForwardGroups, MixedOrder
 from ...models.order.schedulers import (
     FifoScheduler,
     LayerSynchronous,
@@ -20,9 +23,6 @@ from ...models.order.schedulers import (
     momentum_noise,
 )
 from ..errors import TrainingError
-from .losses import AsyncLoss
-from .network import TrainableAsynchronous
-from .unlayered import ForwardGroups, MixedOrder, Unlayered
 
 SCHEDULERS = ("random", "momentum", "fifo", "lifo", "timed", "layered", "mixed")
 MIXED = ("random", "momentum", "fifo", "layered")
@@ -41,7 +41,7 @@ _NETWORK |= {"scheduler", "noise", "noise_decay", "noise_step"}
 _PLAIN = ("refractory", "refractory_dropout", "spike_dropout", "input_dropout", "sigma", "dtype")
 _NETWORK |= set(_PLAIN)
 _ORDER = ("scheduler", "forward_group", "noise", "noise_decay", "noise_step", "once_per_timestep", "idle")
-_GRADIENT = {"clip", "groups", "trained", "mixed_schedulers", "mixed_groups"}
+_OF_NETWORK = {"groups", "trained", "mixed_schedulers", "mixed_groups"}  # in [unlayered], but no part of the gradient
 
 
 def make_scheduler(name: str, options: dict | None = None, training: bool = False):
@@ -81,17 +81,16 @@ def parse_group(value, name: str = "forward_group"):
     return int(value)
 
 
-def build_async(config: dict, task, seed: int, threads: int | None = None) -> TrainableAsynchronous:
+def build_async(config: dict, task, seed: int, threads: int | None = None) -> AsynchronousNetwork:
     """New network of a configuration, with as many inputs and outputs as the task needs."""
     if task.per_step:
         raise TrainingError("This data set has a label for every step; asynchronous networks learn one per sample.")
     network, gradient = dict(config.get("network", {})), dict(config.get("unlayered", {}))
     _known(network, _NETWORK, "network")
-    spec = _dataclass(Unlayered, {k: v for k, v in gradient.items() if k not in _GRADIENT}, "unlayered")
     hidden, n_out = network["hidden"], network.get("n_classes", task.n_classes)
     sizes = [task.events.n_units, *hidden, n_out]
     name = network.get("scheduler", "random")
-    return TrainableAsynchronous(
+    return AsynchronousNetwork(
         sizes,
         tau_m=_per_neuron(network, "tau_m_ms", "output_tau_m_ms", 10.0, sum(hidden), n_out) * ms,
         V_th=_per_neuron(network, "V_th", "output_V_th", 0.3, sum(hidden), n_out),
@@ -102,13 +101,21 @@ def build_async(config: dict, task, seed: int, threads: int | None = None) -> Tr
         **{k: network[k] for k in _PLAIN if k in network},
         seed=seed,
         threads=threads,
-        unlayered=spec,
-        loss=_dataclass(AsyncLoss, config.get("loss", {}), "loss"),
-        clip=gradient.get("clip", 1.0),
         groups=_groups(gradient),
         order=_mixed(gradient, network) if name == "mixed" else None,
         trained=tuple(gradient.get("trained", ("w",))),
     )  # fmt: skip
+
+
+def learning_of(config: dict) -> dict:
+    """Goal and gradient of a configuration, as `TrainingOptions` takes them."""
+    given = {k: v for k, v in config.get("unlayered", {}).items() if k not in _OF_NETWORK}
+    rule = _dataclass(Unlayered, given, "unlayered")
+    training = config.get("training", {})
+    if training.get("rule") == Online.name:
+        dt_ms, window_ms = config["data"]["dt_ms"], training.get("window_ms", 0.0)
+        rule = Online(max(1, round(window_ms / dt_ms)) if window_ms else None, rule)
+    return {"loss": _dataclass(AsyncLoss, config.get("loss", {}), "loss"), "rule": rule}
 
 
 def gamma_order(network: dict) -> dict:

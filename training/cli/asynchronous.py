@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from types import SimpleNamespace
 
 import numpy as np
 from brian2 import ms
 
 from ...models.asynchronous.network import AsynchronousNetwork
 from ...models.order.schedulers import RandomScheduler, TimedScheduler
-from ...models.order.tape import SpikeList
+from ...models.order.stopping import DRAINED, Stop, parse_stop
 from ..asynchronous.configuration import open_async
-from ..asynchronous.evaluation import AsyncEvaluation, evaluate_async, joined, part_of, stop_rule
+from ..asynchronous.evaluation import AsyncEvaluation, evaluate_async, joined, summary
 from ..data import load
 from ..errors import TrainingError
 from ..tasks import Task
@@ -58,15 +57,15 @@ def evaluate_run(
     compilations : int or None
         Of C++ standalone.
     """
-    stop_rule(stop)
+    rule = parse_stop(stop)
     network, settings = open_order(run, scheduler, forward_group, noise, threads=threads, **overrides)
     compilations = None
     if isinstance(network.scheduler, TimedScheduler):
-        result = evaluate_timed(network, run, task, stop, data, data_root, engine, device)
+        result = evaluate_timed(network, run, task, rule, data, data_root, engine, device)
     elif engine == "brian2":
-        result, compilations = evaluate_async_brian2(network, task, stop, device, seed, on_sample)
+        result, compilations = evaluate_async_brian2(network, task, rule, device, seed, on_sample)
     else:
-        result = evaluate_async(network, task, stop=stop, dtype="float64", seed=seed, on_sample=on_sample)
+        result = evaluate_async(network, task, stop=rule, dtype="float64", seed=seed, on_sample=on_sample)
     result.settings = settings | {"stop": str(stop)} | ({} if seed is None else {"order_seed": seed})
     return result, network, compilations
 
@@ -74,50 +73,16 @@ def evaluate_run(
 def evaluate_async_brian2(network, task: Task, stop, device, seed, on_sample) -> tuple[AsyncEvaluation, int]:
     """Evaluate in Brian 2, one tick per forward step; the groups are those of the compiled engine."""
     run = network.brian2(
-        task.events, device=device, stop=stop_rule(stop), progress=on_sample,
+        task.events, device=device, stop=stop, progress=on_sample,
         **({} if seed is None else {"seed": seed}),
     )  # fmt: skip
-    part = part_of(network, AsSeen(run, network), task.labels)
+    part = summary(network, run, task.labels)
     return joined(network, task, [part], run.seconds), run.compilations
-
-
-class AsSeen:
-    """Outcome of a Brian 2 run with what `part_of` reads of an `AsynchronousResult`."""
-
-    def __init__(self, run, network):
-        self.spikes: SpikeList = run.spikes
-        self.outputs, self.dt = run.outputs, float(network.dt)
-        self._steps, self._network = run.forward_steps, network
-        n_samples, n_steps = self._steps.shape
-        row = self.spikes.sample * n_steps + self.spikes.timestep
-        self.counters = {
-            "spikes": np.bincount(row, minlength=n_samples * n_steps).reshape(n_samples, n_steps),
-            "forward_steps": self._steps,
-            "synaptic_operations": run.synaptic_operations,
-        }
-        for name in ("threshold_tests", "delivered", "queue_max"):
-            self.counters[name] = np.full((n_samples, n_steps), np.nan)  # not counted there
-
-    def latency(self, labels=None):
-        """As in `AsynchronousResult`, from the spikes in processing order."""
-        s, n = self.spikes, len(self._steps)
-        output = s.neuron - (self._network.n_neurons - self._network.connectivity.n_outputs)
-        hit = output >= 0 if labels is None else output == np.asarray(labels)[s.sample]
-        found, at = np.unique(s.sample[hit], return_index=True)
-        at = np.flatnonzero(hit)[at]
-        ends = np.cumsum(self._steps, axis=1)
-        step = (ends - self._steps)[s.sample, s.timestep] + s.step
-        values = np.full((3, n), np.inf)
-        place = s.sample * (ends.max(initial=0) + 1) + step  # ascending: spikes of the same forward step count too
-        values[0, found] = np.searchsorted(place, place[at], "right") - np.searchsorted(s.sample, found)
-        values[1, found] = step[at] + 1
-        values[2, found] = (s.timestep[at] + 1) * self.dt * 1e3
-        return SimpleNamespace(spikes=values[0], forward_steps=values[1], ms=values[2])
 
 
 def evaluate_timed(network, run, task: Task, stop, data, data_root, engine="native", device="runtime"):
     """Evaluate in continuous time: recorded event times, axonal delays, leak between any two events."""
-    if stop not in ("drained", "first-output"):
+    if stop not in (DRAINED, parse_stop("first-output")):
         raise TrainingError("Continuous time has no forward steps: stop at 'drained' or 'first-output'.")
     data = data or run.config["data"]["name"]
     archive = load(data, data_root, "validation", held_out_speaker=run.config["data"].get("held_out_speaker"))
@@ -125,7 +90,7 @@ def evaluate_timed(network, run, task: Task, stop, data, data_root, engine="nati
     return continuous(network, archive, task, TimedScheduler(axonal=0.1 * ms, refractory=rest), stop, engine, device)
 
 
-def continuous(network, archive, task: Task, scheduler: TimedScheduler, stop, engine="native", device="runtime"):
+def continuous(network, archive, task: Task, scheduler: TimedScheduler, stop: Stop, engine="native", device="runtime"):
     """Evaluate the first samples of an archive in continuous time.
 
     Parameters
@@ -135,7 +100,8 @@ def continuous(network, archive, task: Task, scheduler: TimedScheduler, stop, en
         What `task` was made of.
     task : Task
     scheduler : TimedScheduler
-    stop : {'drained', 'first-output'}
+    stop : Stop
+        Drained, or the first output.
     engine : {'native', 'brian2'}
     device : str
         Of Brian 2.
@@ -144,33 +110,13 @@ def continuous(network, archive, task: Task, scheduler: TimedScheduler, stop, en
     -------
     AsyncEvaluation
     """
-    archive = cropped(archive[: len(task)], task.events.n_steps * task.events.dt)
+    archive = archive[: len(task)].until(task.events.n_steps * task.events.dt)
     began = time.perf_counter()
     if engine == "brian2":
         result = network.brian2(archive, mode="event", device=device, scheduler=scheduler, stop=stop)
     else:
         result = network.run(archive, scheduler=scheduler, stop=stop)
-    n = len(task)
-    seen = SimpleNamespace(
-        spikes=SimpleNamespace(sample=result.samples, neuron=result.neurons), outputs=result.outputs,
-        latency=result.latency,
-        counters={
-            "spikes": np.diff(result.offsets)[:, None], "synaptic_operations": result.synaptic_operations[:, None],
-            "threshold_tests": result.threshold_tests[:, None],
-            **{name: np.full((n, 1), np.nan) for name in ("forward_steps", "delivered", "queue_max")},
-        },
-    )  # fmt: skip
-    return joined(network, task, [part_of(network, seen, task.labels)], time.perf_counter() - began)
-
-
-def cropped(archive, duration: float) -> SimpleNamespace:
-    """Events of an archive before `duration` seconds, with what a continuous run reads."""
-    kept = np.asarray(archive.times) * (archive.time_unit_us * 1e-6) < duration - 1e-12
-    offsets = np.concatenate([[0], np.cumsum(kept)])[np.asarray(archive.offsets)]
-    return SimpleNamespace(
-        units=archive.units[kept], times=archive.times[kept], offsets=offsets, n_units=archive.n_units,
-        time_unit_us=archive.time_unit_us, labels=archive.labels,
-    )  # fmt: skip
+    return joined(network, task, [summary(network, result, task.labels)], time.perf_counter() - began)
 
 
 def simulate_run(run, task: Task, sample: int, *, scheduler=None, forward_group=None, stop="drained", device=None,
@@ -180,10 +126,9 @@ def simulate_run(run, task: Task, sample: int, *, scheduler=None, forward_group=
     if isinstance(network.scheduler, TimedScheduler):
         raise TrainingError("simulate shows forward steps; continuous time has none: use another --scheduler.")
     events, label = task.events.take([sample]), int(task.labels[sample])
-    result = network.brian2(events, device=device or "runtime", stop=stop_rule(stop), sample_ids=[sample])
-    seen = AsSeen(result, network)
-    part = part_of(network, seen, np.array([label]))
-    first = seen.latency()
+    result = network.brian2(events, device=device or "runtime", stop=parse_stop(stop), sample_ids=[sample])
+    part = summary(network, result, np.array([label]))
+    first = result.latency()
     echo(f"sample {sample}, label {label}, device {device or 'runtime'}, {settings['scheduler']} order")
     echo(f"input events (unit and step) {len(events.units)}, spikes per layer {', '.join(map(str, part['spikes'][0]))}")
     if np.isfinite(first.spikes[0]):
@@ -198,6 +143,6 @@ def simulate_run(run, task: Task, sample: int, *, scheduler=None, forward_group=
         from ..plots.gamma import save_figure
 
         some = task.events.take(slice(0, 200))
-        many = network.run(some, record=True, stop=stop_rule(stop))
-        save_figure(async_figure(network, seen, label, many, task.labels[:200]), plot)
+        many = network.run(some, record=True, stop=parse_stop(stop))
+        save_figure(async_figure(network, result, label, many, task.labels[:200]), plot)
         echo(f"plot: {plot}")
