@@ -30,7 +30,7 @@ from unlayered_report import report
 
 from brian2grad.models.order.schedulers import TimedScheduler
 from brian2grad.training import TrainingOptions, load_splits, make_task, train
-from brian2grad.training.asynchronous.configuration import build_async, make_scheduler, parse_group
+from brian2grad.training.asynchronous.configuration import build_async, learning_of, make_scheduler, parse_group
 from brian2grad.training.asynchronous.evaluation import evaluate_async
 from brian2grad.training.cli.asynchronous import continuous
 from brian2grad.training.configuration import read_recipe, recipe_path

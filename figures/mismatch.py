@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 
 from brian2grad.models.order.schedulers import FifoScheduler, PerCoreScheduler, TimedScheduler
 from brian2grad.training import TrainingOptions, load_splits, make_task, train
-from brian2grad.training.asynchronous.configuration import build_async, make_scheduler
+from brian2grad.training.asynchronous.configuration import build_async, learning_of, make_scheduler
 from brian2grad.training.configuration import merged, read_recipe, recipe_path
 
 NAME = "mismatch"
@@ -76,9 +76,9 @@ class Study:
     def weights(self, training: str, seed: int) -> dict:
         """Train a network."""
         network = self._built(training, seed)
-        for _ in train(
-            network, self.task, TrainingOptions(**self.config["training"], **learning_of(self.config), seed=seed)
-        ):
+        config = merged(self.config, TRAININGS[training])
+        options = TrainingOptions(**config["training"], **learning_of(config), seed=seed)
+        for _ in train(network, self.task, options):
             pass
         return network.parameters
 

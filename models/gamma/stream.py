@@ -1,4 +1,4 @@
-"""Streams without end: the engine runs on as steps arrive; gradients come with a fixed lag, in constant memory."""
+"""Endless streams: the engine runs on as steps arrive; gradients come with a fixed lag, in constant memory."""
 
 from __future__ import annotations
 

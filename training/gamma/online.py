@@ -45,6 +45,7 @@ class OnlineLearner:
         self.optimiser = Adam(1e-3) if optimiser is None else optimiser
         self.window = default_window(network) if window is None else int(window)
         self._changed, self._windows, self._gradient = True, 0, None
+        self._running = False
         self._stream = self._open()
         self.steps = 0
         self.spikes = 0
@@ -71,12 +72,21 @@ class OnlineLearner:
         result = self._stream.advance(
             self._layers, self._step_events(events), changed=self._changed, **self._request(target)
         )
-        self._changed = False
+        self._changed, self._running = False, True
         self.steps += 1
         self.spikes += int(result.spikes.sum())
         if self._stream.filled == self.window:
             self._learn(flush=False)
         return result.readout[0, 0]
+
+    def __getstate__(self):
+        if self._running:
+            raise TrainingError("A learner cannot be copied within a stream: end the stream with finish() first.")
+        return self.__dict__ | {"_stream": None}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._stream = self._open()
 
     @property
     def changed(self) -> bool:
@@ -88,7 +98,7 @@ class OnlineLearner:
         self._learn(flush=True)
         self._stream.close()
         self._stream = self._open()
-        self._changed = True
+        self._changed, self._running = True, False
 
     def _step_events(self, events) -> StepEvents:
         n_units = self.network.sizes[0]
