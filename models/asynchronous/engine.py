@@ -13,7 +13,7 @@ from ..native.interface import Arrays, library
 from ..order.loop import COUNTERS, STOP_RULES, EventLoop, LoopArguments
 from ..order.queue_code import queue_code
 from .connectivity import Connectivity
-from .lowering import leak_factors, lower
+from .lowering import leak_function, lower
 from .packing import HEADER, TILE
 
 __all__ = ["COUNTERS", "STOP_RULES", "AsynchronousEngine", "LoopArguments", "check_dtype", "queue_code"]
@@ -49,11 +49,12 @@ class AsynchronousEngine(EventLoop):
         self.synchronised = bool(synchronised)
         self.threads = threads or len(os.sched_getaffinity(0))
         code = lower(model)
+        self._leaks: dict = {}
         self._parameters, n_sources = code.parameters, connectivity.n_inputs + connectivity.n_neurons
         values = {"synchronised": self.synchronised, **code.__dict__, **queue_code(scheduler)}
         self.compiled = values["queue"] != "external"
         cores = scheduler.core_of(connectivity)
-        self._cores = np.zeros(n_sources, np.int32) if cores is None else np.asarray(cores)
+        self._cores = np.zeros(n_sources, np.int32) if cores is None else np.array(cores, np.int32)
         self._n_cores = scheduler.cores
         if self._cores.min() < 0 or self._cores.max() >= self._n_cores:
             raise NetworkError(f"The assignment names core {cores.max()}; there are cores 0 to {self._n_cores - 1}.")
@@ -92,13 +93,15 @@ class AsynchronousEngine(EventLoop):
             If memory runs out.
         """
         arrays, n = Arrays(self._ffi, self.dtype), connectivity.n_neurons
-        leak = leak_factors(model, dt)
+        if dt not in self._leaks:  # code as well: the numbers are passed to it
+            self._leaks[dt] = leak_function(model, dt)
+        leak = self._leaks[dt](model.constants)
         constants = [np.asarray(model.constants[name], dtype=float) for name in self._parameters]
         tables = [self._tiles(arrays, name, v, n) for name, v in zip(self._parameters, constants, strict=True)]
         network = {
             **arrays.keep(connectivity.packed(self.dtype)).fields,
             "n_cores": self._n_cores,
-            "core": arrays.input("cores", self._cores, np.int32, shape=(connectivity.n_inputs + n,)),
+            "core": arrays.output(self._cores),
             "leak": self._tiles(arrays, "leak", leak, n),
             "leak_step": leak.ndim,
             "sigma": self._tiles(arrays, "sigma", sigma, n) if self.synchronised else self._ffi.NULL,
@@ -111,7 +114,7 @@ class AsynchronousEngine(EventLoop):
         """One value for all neurons as one tile; values per neuron padded to whole tiles."""
         values = np.asarray(values, dtype=self.dtype)
         if values.ndim == 0:
-            return arrays.input(name, np.full(TILE, values))
+            return arrays.output(np.full(TILE, values))
         if values.shape != (n,):
             raise NetworkError(f"{name} has shape {values.shape}, expected ({n},).")
         return arrays.input(name, np.pad(values, (0, -n % TILE), mode="edge"))

@@ -42,9 +42,14 @@ def lower(model: AsynchronousModel) -> NeuronCode:
 
 def leak_factors(model: AsynchronousModel, dt: float) -> np.ndarray:
     """Factor by which the membrane decays over a timestep of `dt` seconds: one, or one per neuron."""
+    return leak_function(model, dt)(model.constants)
+
+
+def leak_function(model: AsynchronousModel, dt: float):
+    """`leak_factors` as a function of the model's constants."""
     names, function = _leak(_Hashed.of(model), model.method, dt)
     _check_known(model, names)
-    return np.array(function(*(np.asarray(model.constants[name], dtype=float) for name in names)))
+    return lambda constants: np.array(function(*(np.asarray(constants[name], dtype=float) for name in names)))
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ class AsynchronousNetwork:
     def engine(self, scheduler=None, dtype=None) -> AsynchronousEngine:
         """Compiled engine for a scheduler (compiled on first use, then cached)."""
         scheduler = self.scheduler if scheduler is None else scheduler
-        synchronised = bool(np.any(self.sigma))
+        synchronised = bool(np.asarray(self.sigma).any())
         key = (repr(sorted(queue_code(scheduler).items())), scheduler.cores, dtype or self.dtype, synchronised)
         cores = scheduler.core_of(self.connectivity)
         key += (None if cores is None else cores.tobytes(),)

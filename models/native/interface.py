@@ -131,9 +131,8 @@ class Arrays:
         pointer, found = self.input(name, ptr, np.int64, shape=(n + 1,)), self._kept[-1]
         if found[0] != 0 or found[-1] != total:
             raise self.error(f"{name} runs from {found[0]} to {found[-1]}, expected 0 to {total}.")
-        back = np.flatnonzero(np.diff(found) < 0)
-        if len(back):
-            at = int(back[0])
+        if (found[1:] < found[:-1]).any():
+            at = int(np.flatnonzero(found[1:] < found[:-1])[0])
             raise self.error(f"{name}[{at + 1}] = {found[at + 1]}, expected at least {name}[{at}] = {found[at]}.")
         return pointer
 
@@ -146,7 +145,7 @@ class Arrays:
         return self.keep(self.ffi.new(f"{kind}*[]", list(pointers) or 1))
 
     def _check_range(self, name, found, least, below) -> None:
-        low, high = found.min(), found.max()
+        low, high = np.minimum.reduce(found, None), np.maximum.reduce(found, None)
         if (least is not None and low < least) or (below is not None and high >= below):
             bad = (found < least) if least is not None and low < least else (found >= below)
             index = int(np.flatnonzero(bad)[0])
@@ -154,14 +153,15 @@ class Arrays:
             raise self.error(f"{name}[{index}] = {found.flat[index]}; expected values {' and '.join(limits)}.")
 
     def _pointer(self, array: np.ndarray):
-        self.keep(array)
-        kind = "R" if array.dtype == self.dtype else _C_TYPES[array.dtype.name]
-        return self.ffi.cast(f"{kind}*", array.ctypes.data)
+        kind = "R" if array.dtype == self.dtype else _C_TYPES[array.dtype.str[1:]]
+        self._kept.append(array)
+        return self.ffi.from_buffer(f"{kind}[]", array)
 
 
 _C_TYPES = {
-    **{f"{sign}int{bits}": f"{sign}int{bits}_t" for sign in ("", "u") for bits in (8, 16, 32, 64)},
-    "float32": "float",
-    "float64": "double",
-    "bool": "uint8_t",
+    **{f"i{size}": f"int{8 * size}_t" for size in (1, 2, 4, 8)},
+    **{f"u{size}": f"uint{8 * size}_t" for size in (1, 2, 4, 8)},
+    "f4": "float",
+    "f8": "double",
+    "b1": "uint8_t",
 }

@@ -73,23 +73,26 @@ class LoopArguments:
 
     def numbers(self) -> dict:
         """Fields of the C structure that are numbers."""
-        names = ("prioritised", "once_per_timestep", "lockstep")
-        given = {"stop value": self.stop.value}
-        given |= {name: getattr(self, name) for name in ("forward_group", "max_spikes", "first_timestep")}
-        for name, value in given.items():
-            if not 0 <= value <= _LARGEST:
-                raise NetworkError(f"{name} = {value}; expected a number from 0 to {_LARGEST}.")
+        given = (self.stop.value, self.forward_group, self.max_spikes, self.first_timestep)
+        if min(given) < 0 or max(given) > _LARGEST:
+            names = ("stop value", "forward_group", "max_spikes", "first_timestep")
+            name, value = next(pair for pair in zip(names, given, strict=True) if not 0 <= pair[1] <= _LARGEST)
+            raise NetworkError(f"{name} = {value}; expected a number from 0 to {_LARGEST}.")
         return {
             "forward_group": int(self.forward_group),
             "max_spikes": int(self.max_spikes),
             "first_timestep": int(self.first_timestep),
+            "prioritised": self.prioritised,
+            "once_per_timestep": self.once_per_timestep,
+            "lockstep": self.lockstep,
+            "refractory_dropout": self.refractory_dropout,
+            "spike_dropout": self.spike_dropout,
+            "input_dropout": self.input_dropout,
             "seed": int(self.seed) % 2**64,
             "stop_rule": STOP_RULES[self.stop.rule],
             "stop_value": int(self.stop.value),
             "stop_per_sample": self.stop.scope == "sample",
             "carry": self.stop.leftover == "carry" or self.lockstep,
-            **{name: bool(getattr(self, name)) for name in names},
-            **{name: getattr(self, name) for name in ("refractory_dropout", "spike_dropout", "input_dropout")},
         }
 
 
