@@ -111,7 +111,7 @@ def run_async_brian2(
     progress : callable, optional
         Called after each sample with the number done.
     **options
-        ``stop``, ``forward_group``, ``training``, ``seed``, ``counter`` as in `AsynchronousNetwork.run`
+        ``stop``, ``forward_group``, ``training``, ``seed``, ``iteration`` as in `AsynchronousNetwork.run`
         (``mode='event'``: only ``stop``).
 
     Returns
