@@ -7,7 +7,8 @@ import ctypes
 import numpy as np
 
 from ..asynchronous.connectivity import Connectivity
-from ..gamma.engine import GammaEngine, LayerParameters
+from ..gamma.call import LayerParameters
+from ..gamma.engine import GammaEngine
 from ..native.build import compile_library, render
 from ..native.structures import GammaLayer, GammaNetwork, address
 from ..order.loop import EventLoop
@@ -20,7 +21,7 @@ class AsynchronousGammaEngine(EventLoop):
     Parameters
     ----------
     engine : GammaEngine
-        Of the same network: it holds the code of the layers and their numbers, and runs the readout.
+        Of the same network: it holds the code of the layers, and runs the readout.
     sizes : sequence of int
         Input units, hidden layers, outputs.
     scheduler : Scheduler
@@ -41,7 +42,7 @@ class AsynchronousGammaEngine(EventLoop):
         source = render(
             "asynchronous_gamma/gamma.cpp.jinja",
             kinds=kinds,
-            n_constants={code: len(numbers.constants) for code, numbers in zip(hidden, engine.numbers, strict=False)},
+            n_constants=dict(zip(hidden, engine.n_constants, strict=False)),
             **queue,
         )
         layers = self._layers = (GammaLayer * len(hidden))()
@@ -72,9 +73,9 @@ class AsynchronousGammaEngine(EventLoop):
             kept.append(np.ascontiguousarray(array, self.dtype))
             return address(kept[-1])
 
-        for layer, numbers, p in zip(self._layers, self.engine.numbers, parameters, strict=False):
+        for layer, p in zip(self._layers, parameters, strict=True):
             kept.append((ctypes.c_void_p * len(p.weights))(*map(pointer, p.weights)))
             layer.weights = ctypes.addressof(kept[-1])
-            layer.parameters, layer.A = pointer(p.neurons), pointer(numbers.A)
-            layer.c, layer.scales = pointer(numbers.constants), pointer(numbers.scales)
+            layer.parameters, layer.A = pointer(p.neurons), pointer(p.numbers.A)
+            layer.c, layer.scales = pointer(p.numbers.constants), pointer(p.numbers.scales)
         return self._execute(events, scheduler, options, "tape", counter)

@@ -10,7 +10,7 @@ import cffi
 import numpy as np
 
 from ..errors import NetworkError
-from .build import REAL_TYPES
+from .build import REAL_TYPES, compiled
 
 _MODELS = Path(__file__).resolve().parents[1]
 _INCLUDE = re.compile(r'^\s*#include\s+"([^"]+\.h)"', re.MULTILINE)
@@ -44,6 +44,28 @@ def interface(header: str, dtype: str) -> cffi.FFI:
     ffi = cffi.FFI()
     ffi.cdef(f"typedef {REAL_TYPES[dtype]} R;\n" + _declarations(header, set()))
     return ffi
+
+
+@functools.cache
+def library(source: str, header: str, dtype: str):
+    """Compile and load C++ that includes a plain C header.
+
+    Parameters
+    ----------
+    source : str
+        One translation unit, see `compiled`.
+    header : str
+        Path below ``models/``.
+    dtype : {'float32', 'float64'}
+
+    Returns
+    -------
+    ffi : cffi.FFI
+    lib
+        Its attributes are the functions that the header declares.
+    """
+    ffi = interface(header, dtype)
+    return ffi, ffi.dlopen(str(compiled(source, dtype)))
 
 
 class Arrays:
@@ -85,7 +107,7 @@ class Arrays:
         """
         if array is None:
             return self.ffi.NULL
-        found, dtype = np.asarray(array), np.dtype(dtype or self.dtype)
+        found, dtype = np.asarray(array), self.dtype if dtype is None else np.dtype(dtype)
         if shape is not None and found.shape != tuple(shape):
             raise self.error(f"{name} has shape {found.shape}, expected {tuple(shape)}.")
         if found.dtype.kind not in "biuf" or (dtype.kind in "iu" and found.dtype.kind not in "iu" and found.size):
@@ -115,13 +137,13 @@ class Arrays:
 
     def _pointer(self, array: np.ndarray):
         self.keep(array)
-        kind = "R" if array.dtype == self.dtype else _C_TYPES[array.dtype.name]
-        return self.ffi.cast(f"{kind}*", array.ctypes.data)
+        kind = "R[]" if array.dtype == self.dtype else _C_TYPES[array.dtype]
+        return self.ffi.from_buffer(kind, array)
 
 
 _C_TYPES = {
-    **{f"{sign}int{bits}": f"{sign}int{bits}_t" for sign in ("", "u") for bits in (8, 16, 32, 64)},
-    "float32": "float",
-    "float64": "double",
-    "bool": "uint8_t",
+    **{np.dtype(f"{sign}int{bits}"): f"{sign}int{bits}_t[]" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+    np.dtype("float32"): "float[]",
+    np.dtype("float64"): "double[]",
+    np.dtype("bool"): "uint8_t[]",
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <vector>
 #include <omp.h>
 
@@ -14,21 +15,11 @@ static inline R Gate(R x) { return x > R(0) ? R(1) : R(0); }
 template <class A, class B> static inline R _brian_pow(A x, B y) { return std::pow(R(x), R(y)); }
 static inline R clip(R x, R lo, R hi) { return x < lo ? lo : (x > hi ? hi : x); }
 
-// Events of one sample and one population, step after step: ptr[t] .. ptr[t+1] index units and values.
-struct Events {
-    std::vector<int64_t> ptr;
-    std::vector<int32_t> units;
-    std::vector<R> values;
-    std::vector<int32_t> counts;  // spikes that each event stands for; empty: one each
-    void clear() { ptr.assign(1, 0); units.clear(); values.clear(); counts.clear(); }
-    void push(int unit, R value) { units.push_back(unit); values.push_back(value); }
-    void close_step() { ptr.push_back((int64_t)units.size()); }
-};
-struct EventView {
-    const int64_t* ptr;
-    const int32_t* units;
-    const R* values;
-};
+// How a call of the library ended; no C++ exception leaves it, nor a thread of it.
+enum { OUT_OF_MEMORY = 1, FAILED = 2 };
+template <class F> int guarded(F f) {
+    try { f(); return 0; } catch (const std::bad_alloc&) { return OUT_OF_MEMORY; } catch (...) { return FAILED; }
+}
 
 // target += sum of value * row, in the order of the events (the order in which Brian 2 applies them).
 static inline void add_rows(R* RESTRICT target, const R* RESTRICT rows, int n, const int32_t* units, const R* values,
