@@ -10,7 +10,7 @@ from scipy import sparse
 
 from ..errors import NetworkError
 from ..events import bin_events
-from ..gamma.windows import window_of
+
 from ..gradients import Gradient, Online, Unlayered, accepted, clip_by_norm, parse_gradient
 from ..order.orders import OrderedLearner
 from ..parameters import ParameterInfo
@@ -183,7 +183,7 @@ class UnlayeredLearner(OrderedLearner):
         state = np.zeros((steps.n_samples, self.n_neurons), self.dtype)
         labels = getattr(events, "labels", None) if labels is None else labels
         for begin in range(0, steps.n_steps, window):
-            piece = window_of(steps, begin, min(begin + window, steps.n_steps))
+            piece = steps.steps(begin, min(begin + window, steps.n_steps))
             found = self.gradient(
                 piece, labels, goal=goal, rule=rule.within, state=state, first_step=begin, **options
             )
