@@ -128,7 +128,7 @@ def test_show_recipe_and_info(capsys):
         (["train", "gamma", "--K", "0"], "K = 0 buckets"),
         (["train", "gamma", "--hidden", "12,x"], "hidden = '12,x'"),
         (["train", "gamma", "--recipe", "nothing"], "There is no recipe"),
-        (["train", "gamma", "--rule", "magic", "--epochs", "1"], "rule='magic' is unknown"),
+        (["train", "gamma", "--rule", "magic", "--epochs", "1"], "rule 'magic' is unknown; use one of filter"),
         (["train", "gamma", "--data", "missing.npz"], "missing.npz: no such file"),
         (["train", "gamma", "--resume", "nowhere"], "nowhere is no run"),
         (["evaluate", "nowhere"], "nowhere is no run"),
