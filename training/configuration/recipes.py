@@ -51,9 +51,13 @@ def recipe_path(model: str, data: str, variant: str | None = None) -> Path:
 def read_recipe(path: Path) -> dict:
     """Content of a recipe file."""
     try:
-        return tomllib.loads(Path(path).read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        recipe = tomllib.loads(Path(path).read_text())
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrainingError(f"{path} cannot be read: {error}.") from None
+    for name, value in recipe.items():
+        if not isinstance(value, dict):
+            raise TrainingError(f"{path}: {name} = {value!r} must be a section, [{name}].")
+    return recipe
 
 
 def merged(recipe: dict, overrides: dict) -> dict:
