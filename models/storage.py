@@ -76,6 +76,10 @@ class StoredNetwork:
 
     kind = ""
     times: tuple[str, ...] = ()
+    compiled = ("_engines",)  # dictionaries that stay behind when a network is copied or pickled
+
+    def __getstate__(self):
+        return self.__dict__ | {name: {} for name in self.compiled}
 
     @classmethod
     def from_config(cls, config: dict, **overrides):

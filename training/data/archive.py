@@ -130,8 +130,11 @@ class EventArchive:
         Parameters
         ----------
         which : int, slice, integer array or boolean array
-            An int gives an archive with this one sample. A slice without a step shares memory.
+            An int gives an archive with this one sample. A slice without a step shares memory. As of an array with
+            samples along its first axis, ``archive[which, ...]`` is the same: scikit-learn asks like that.
         """
+        if isinstance(which, tuple) and len(which) == 2 and which[1] is Ellipsis:
+            which = which[0]
         if isinstance(which, numbers.Integral):
             if not -len(self) <= which < len(self):
                 raise IndexError(f"sample {which} of an archive with {len(self)} samples")
@@ -169,6 +172,11 @@ class EventArchive:
             name=self.name,
             extra={name: np.asarray(values)[chosen] for name, values in self.extra.items()},
         )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Samples and input units, as scikit-learn counts samples and features."""
+        return len(self), self.n_units
 
     @property
     def n_classes(self):
