@@ -10,11 +10,12 @@ from brian2 import Quantity, second
 from brian2.units.fundamentalunits import have_same_dimensions
 from scipy.sparse import csr_matrix
 
+from ..equations.display import DisplayedFields
 from .errors import NetworkError
 
 
-@dataclass(frozen=True)
-class StepEvents:
+@dataclass(frozen=True, repr=False)
+class StepEvents(DisplayedFields):
     """Input of a batch of samples on a time grid, sparse: only units with events are stored.
 
     Attributes

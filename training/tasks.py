@@ -8,6 +8,7 @@ import numpy as np
 from brian2 import Quantity, second
 from scipy.sparse import csr_matrix
 
+from ..equations.display import DisplayedFields
 from ..models.events import StepEvents, bin_events
 from .data import EventArchive, shift_units
 from .errors import TrainingError
@@ -16,8 +17,8 @@ from .errors import TrainingError
 _SENSORS = {2 * 34 * 34: (34, 34), 2 * 24 * 24: (24, 24)}
 
 
-@dataclass(frozen=True)
-class Task:
+@dataclass(frozen=True, repr=False)
+class Task(DisplayedFields):
     """Samples on a time grid with what is asked about them.
 
     Attributes

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...equations.display import DisplayedFields
 from ..errors import EngineError, NetworkError
 from ..events import StepEvents
 from ..native.build import compile_library, render
@@ -79,8 +80,8 @@ class Request:
     given: list[StepEvents] | None = None
 
 
-@dataclass
-class EngineResult:
+@dataclass(repr=False)
+class EngineResult(DisplayedFields):
     """What a call returns; arrays that were not asked for are ``None``.
 
     Attributes

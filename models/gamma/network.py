@@ -197,6 +197,10 @@ class SpikingGammaNetwork(StoredNetwork):
             )
         return layers
 
+    def shown_equations(self) -> str:
+        """Equations of the first hidden layer."""
+        return str(self.models()[0])
+
     # -- running -----------------------------------------------------------------------------------------------
 
     def engine(self, dtype=None) -> GammaEngine:
