@@ -198,7 +198,6 @@ class SpikingGammaNetwork(StoredNetwork):
         return layers
 
     def shown_equations(self) -> str:
-        """Equations of the first hidden layer."""
         return str(self.models()[0])
 
     # -- running -----------------------------------------------------------------------------------------------
