@@ -33,10 +33,8 @@ SIZES = [2312, 64, 64, 64, 10]
 def synthetic(n_samples: int, n_steps: int = 10, events_per_step: float = 125.0):
     """Poisson events of N-MNIST's number per frame, and labels."""
     rng = np.random.default_rng(0)
-    frames = rng.poisson(events_per_step / SIZES[0], (n_samples * n_steps, SIZES[0]))
-    ptr = np.concatenate([[0], np.cumsum((frames != 0).sum(axis=1))])
-    units, values = np.nonzero(frames)[1].astype(np.int32), frames[frames != 0].astype(np.float32)
-    return StepEvents(ptr, units, values, SIZES[0], n_steps, n_samples, 10e-3), rng.integers(0, 10, n_samples)
+    frames = rng.poisson(events_per_step / SIZES[0], (n_samples, n_steps, SIZES[0]))
+    return StepEvents.from_dense(frames, 10 * ms), rng.integers(0, 10, n_samples)
 
 
 def now() -> np.ndarray:

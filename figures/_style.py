@@ -7,7 +7,6 @@ after the other, with the arrays saved in between, so that a picture can be redr
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import matplotlib
 import matplotlib.style
 import numpy as np
 
+from brian2grad.models.files import atomic
 from brian2grad.training.data.storage import write_npz
 from brian2grad.training.runs import git_commit
 
@@ -75,13 +75,8 @@ def save(figure, name, out) -> list[Path]:
     paths = []
     for kind in ("png", "pdf"):
         path = Path(out) / f"{name}.{kind}"
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            # Without a date the same data give the same file.
+        with atomic(path) as temporary:  # without a date the same data give the same file
             figure.savefig(temporary, format=kind, metadata={"CreationDate": None} if kind == "pdf" else None)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
         paths.append(path)
     return paths
 

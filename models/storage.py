@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from pathlib import Path
 
 import h5py
@@ -13,6 +11,7 @@ from brian2 import Quantity, second
 
 from ..equations.display import Displayed, brief
 from .errors import NetworkError
+from .files import atomic
 
 
 def save_network(path, kind: str, config: dict, parameters: dict[str, np.ndarray]) -> None:
@@ -20,21 +19,15 @@ def save_network(path, kind: str, config: dict, parameters: dict[str, np.ndarray
 
     The file appears under its name only when it is complete.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with h5py.File(temporary, "w") as file:
+        with atomic(path) as temporary, h5py.File(temporary, "w") as file:
             file.attrs["format"] = "brian2grad network, version 1"
             file.attrs["kind"] = kind
             file.attrs["config"] = json.dumps(config)
             for name, value in parameters.items():
                 file.create_dataset(name.replace(".", "/"), data=value)
-        os.replace(temporary, path)
     except OSError as error:
         raise NetworkError(f"{path} cannot be written: {error}. Choose a writable folder.") from None
-    finally:
-        with contextlib.suppress(OSError):  # the first error is the one to report
-            temporary.unlink()
 
 
 def load_network(path, kind: str | None = None) -> tuple[dict, dict[str, np.ndarray]]:

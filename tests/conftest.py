@@ -38,11 +38,8 @@ def random_events():
 
     def make(n_samples=3, n_steps=20, n_units=6, dt=10e-3, density=0.25, most=3, seed=0):
         rng = np.random.default_rng(seed)
-        rows = (n_samples * n_steps, n_units)
-        counts = rng.integers(1, most + 1, rows) * (rng.random(rows) < density)
-        ptr = np.concatenate([[0], np.cumsum((counts > 0).sum(axis=1))])
-        units = np.nonzero(counts)[1].astype(np.uint16)
-        return StepEvents(ptr, units, counts[counts > 0].astype(np.uint8), n_units, n_steps, n_samples, dt)
+        shape = (n_samples, n_steps, n_units)
+        return StepEvents.from_dense(rng.integers(1, most + 1, shape) * (rng.random(shape) < density), dt)
 
     return make
 

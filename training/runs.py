@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
-import os
 import subprocess
 import tomllib
 from pathlib import Path
@@ -18,6 +17,7 @@ import h5py
 import numpy as np
 import tomli_w
 
+from ..models.files import atomic
 from .errors import RunError
 
 
@@ -60,12 +60,8 @@ class Run:
         return run
 
     def _write(self, name: str, content: bytes) -> None:
-        temporary = self.folder / f".{name}.{os.getpid()}.tmp"
-        try:
+        with atomic(self.folder / name) as temporary:
             temporary.write_bytes(content)
-            os.replace(temporary, self.folder / name)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     @property
     def config(self) -> dict:
@@ -105,19 +101,14 @@ class Run:
             raise RunError(f"{self.folder} cannot be written: {error}. Free space or choose another --out.") from None
 
     def _save_checkpoint(self, network, optimiser, rng, epoch):
-        temporary = self.folder / f".checkpoint.{os.getpid()}.tmp"
-        try:
-            with h5py.File(temporary, "w") as file:
-                file.attrs["epoch"], file.attrs["steps"] = epoch, optimiser.steps
-                file.attrs["rng"] = json.dumps(rng.bit_generator.state)
-                for name, value in network.parameters.items():
-                    file[f"parameters/{name}"] = value
-                for name, value in optimiser.state.items():
-                    file[f"optimiser/{name}"] = value
-                file.attrs["complete"] = True
-            os.replace(temporary, self.folder / "checkpoint.h5")
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic(self.folder / "checkpoint.h5") as temporary, h5py.File(temporary, "w") as file:
+            file.attrs["epoch"], file.attrs["steps"] = epoch, optimiser.steps
+            file.attrs["rng"] = json.dumps(rng.bit_generator.state)
+            for name, value in network.parameters.items():
+                file[f"parameters/{name}"] = value
+            for name, value in optimiser.state.items():
+                file[f"optimiser/{name}"] = value
+            file.attrs["complete"] = True
 
     def resume(self, network, optimiser, rng) -> int:
         """Set network, optimiser and random numbers to the last finished epoch and return its number.

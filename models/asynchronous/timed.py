@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import NetworkError
-from ..events import StepEvents
+from ..events import checked_timed
 from ..order.stopping import as_stop
 from ..order.tape import TimedResult
 from .timed_engine import PICOSECONDS, TimedEngine
@@ -19,8 +19,7 @@ def run_timed(network, events, scheduler, stop="drained", dtype=None) -> TimedRe
     ----------
     network : AsynchronousNetwork
         Its timestep, forward group, dropouts and seed have no meaning here.
-    events : EventArchive
-        With ``units``, ``times``, ``offsets``, ``n_units`` and ``time_unit_us``.
+    events : TimedEvents
     scheduler : TimedScheduler
     stop : Stop or str
         Drained, first output, or a spike budget, per sample.
@@ -30,11 +29,7 @@ def run_timed(network, events, scheduler, stop="drained", dtype=None) -> TimedRe
     -------
     TimedResult
     """
-    if isinstance(events, StepEvents):
-        raise NetworkError("Binned events have lost their times; pass the event archive to a TimedScheduler.")
-    missing = [a for a in ("units", "times", "offsets", "n_units", "time_unit_us") if not hasattr(events, a)]
-    if missing:
-        raise NetworkError(f"{type(events).__name__} is no event archive: it has no {', '.join(missing)}.")
+    events = checked_timed(events)
     if events.n_units != network.n_inputs:
         raise NetworkError(f"The events have {events.n_units} units, the network {network.n_inputs} input units.")
     if np.any(network.sigma):

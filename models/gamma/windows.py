@@ -20,17 +20,6 @@ def default_window(network) -> int:
     return max(1, int(np.ceil((delay + 3 * spread) / float(network.dt))))
 
 
-def window_of(events: StepEvents, begin: int, end: int) -> StepEvents:
-    """Steps begin .. end of every sample."""
-    T, B = events.n_steps, events.n_samples
-    first = events.ptr[np.arange(B) * T + begin]
-    last = events.ptr[np.arange(B) * T + end]
-    chosen = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)]) if B else np.zeros(0, int)
-    sizes = np.diff(events.ptr).reshape(B, T)[:, begin:end].ravel()
-    ptr = np.concatenate([[0], np.cumsum(sizes)])
-    return StepEvents(ptr, events.units[chosen], events.values[chosen], events.n_units, end - begin, B, events.dt)
-
-
 def online_gradient(
     engine, parameters, events: StepEvents, *, window, labels, targets, weight, loss, activity, train_tau
 ) -> EngineResult:
@@ -52,7 +41,7 @@ def online_gradient(
                 name: None if array is None else array[:, begin:end]
                 for name, array in (("labels", labels), ("targets", targets), ("weight", weight))
             }
-            run = stream.advance(parameters, window_of(events, begin, end), changed=begin == 0, loss=loss, **part)
+            run = stream.advance(parameters, events.steps(begin, end), changed=begin == 0, loss=loss, **part)
             readout[:, begin:end] = run.readout
             total.losses += run.losses
             total.spikes += run.spikes

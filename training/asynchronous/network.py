@@ -15,7 +15,6 @@ from ...models.asynchronous.unlayered import UnlayeredEngine
 from ...models.asynchronous.unlayered import leak as leak_factor
 from ...models.errors import NetworkError
 from ...models.events import bin_events
-from ...models.gamma.windows import window_of
 from ...models.order.schedulers import LayerSynchronous
 from ...models.order.tape import AsynchronousResult
 from ..errors import TrainingError
@@ -264,7 +263,7 @@ class TrainableAsynchronous(AsynchronousNetwork):
         state = np.zeros((steps.n_samples, self.n_neurons), self.dtype)
         labels = getattr(events, "labels", None) if labels is None else labels
         for begin in range(0, steps.n_steps, window):
-            piece = window_of(steps, begin, min(begin + window, steps.n_steps))
+            piece = steps.steps(begin, begin + window)
             found = self.gradient(piece, labels, state=state, first_step=begin, **options)
             state = found.result.state
             yield found

@@ -80,7 +80,7 @@ class AsynchronousLearner:
             )  # fmt: skip
             self.state = result.state
             return result.outputs[:, 0]
-        found = network.gradient(joined(self._parts), labels, state=self._start, first_step=first)
+        found = network.gradient(StepEvents.concatenate(self._parts), labels, state=self._start, first_step=first)
         self.optimiser.step(network.parameters, found.gradients)
         network.constrain()
         self._parts, self.updates = [], self.updates + 1
@@ -89,24 +89,12 @@ class AsynchronousLearner:
 
     def _one_step(self, events) -> StepEvents:
         if not isinstance(events, StepEvents):
-            counts = [np.unique(np.asarray(units, int), return_counts=True) for units in events]
-            ptr = np.concatenate([[0], np.cumsum([len(units) for units, _ in counts])])
-            units = np.concatenate([units for units, _ in counts]).astype(np.int32)
-            values = np.concatenate([n for _, n in counts]).astype(np.float32)
-            events = StepEvents(ptr, units, values, self.network.n_inputs, 1, len(counts), float(self.network.dt))
+            streams = [np.asarray(units, int) for units in events]
+            rows, units = np.repeat(np.arange(len(streams)), [len(s) for s in streams]), np.concatenate(streams)
+            shape = (len(streams), 1, self.network.n_inputs)
+            events = StepEvents.from_triples(rows, np.zeros_like(rows), units, shape, self.network.dt)
         if events.n_steps != 1 or events.n_samples != self.n_streams:
             raise TrainingError(
                 f"step() takes one timestep of {self.n_streams} streams, not {events.n_steps} of {events.n_samples}."
             )
         return events
-
-
-def joined(parts: list[StepEvents]) -> StepEvents:
-    """Timesteps one after the other, sample by sample."""
-    if len(parts) == 1:
-        return parts[0]
-    first, n_samples = parts[0], parts[0].n_samples
-    order = [(s, part) for s in range(n_samples) for part in parts]
-    take = lambda name: np.concatenate([getattr(p, name)[p.ptr[s] : p.ptr[s + 1]] for s, p in order])  # noqa: E731
-    ptr = np.concatenate([[0], np.cumsum([p.ptr[s + 1] - p.ptr[s] for s, p in order])])
-    return StepEvents(ptr, take("units"), take("values"), first.n_units, len(parts), n_samples, first.dt)

@@ -6,13 +6,13 @@ behind. Colours are those of Okabe & Ito, which stay apart for colour-blind read
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from ...models.files import atomic
 from ...models.readout import probabilities
 from ..errors import TrainingError
 
@@ -334,12 +334,9 @@ def save_figure(figure: Figure, path) -> None:
     kind = path.suffix.lstrip(".").lower()
     if kind not in known:
         raise TrainingError(f"{path}: a picture cannot be written as '{path.suffix}'; use one of {', '.join(known)}.")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    style = {key: STYLE[key] for key in ("pdf.fonttype", "svg.fonttype", "savefig.dpi")}
     try:
-        with matplotlib.rc_context({key: STYLE[key] for key in ("pdf.fonttype", "svg.fonttype", "savefig.dpi")}):
+        with matplotlib.rc_context(style), atomic(path) as temporary:
             figure.savefig(temporary, format=kind)
-        os.replace(temporary, path)
     except OSError as error:
         raise TrainingError(f"{path} cannot be written ({error.strerror}); choose another file.") from None
-    finally:
-        temporary.unlink(missing_ok=True)

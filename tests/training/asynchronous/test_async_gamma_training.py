@@ -22,11 +22,8 @@ def toy_task(n=60, n_steps=12, seed=0):
     rate = np.full((n, n_steps, 8), 0.05)
     rate[labels == 0, :6, :4] = 0.5
     rate[labels == 1, 4:, 4:] = 0.5
-    rows = (rng.random(rate.shape) < rate).reshape(-1, 8)
-    ptr = np.concatenate([[0], np.cumsum(rows.sum(axis=1))])
-    units = np.nonzero(rows)[1].astype(np.uint16)
-    events = StepEvents(ptr, units, np.ones(len(units), np.uint8), 8, n_steps, n, 10e-3)
-    return Task(events, labels, len(units) / n)
+    events = StepEvents.from_dense(rng.random(rate.shape) < rate, 10e-3)
+    return Task(events, labels, len(events.units) / n)
 
 
 def network(**order):

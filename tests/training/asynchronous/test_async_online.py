@@ -6,7 +6,6 @@ from brian2 import ms
 
 from brian2grad.models import NetworkError
 from brian2grad.models.events import StepEvents
-from brian2grad.models.gamma.windows import window_of
 from brian2grad.models.order.schedulers import LayerSynchronous, MomentumScheduler, RandomScheduler
 from brian2grad.training import SGD, Adam, AsynchronousLearner, TrainingError, TrainingOptions
 from brian2grad.training.asynchronous.losses import AsyncLoss
@@ -20,11 +19,7 @@ SIZES, T, B = (12, 10, 8, 3), 6, 5
 
 def events(seed=0, n_samples=B, n_steps=T):
     rng = np.random.default_rng(seed)
-    hits = rng.poisson(0.5, (n_samples * n_steps, SIZES[0]))
-    units = np.concatenate([np.flatnonzero(row) for row in hits])
-    ptr = np.concatenate([[0], np.cumsum((hits > 0).sum(axis=1))])
-    values = hits[hits > 0].astype(np.float32)
-    return StepEvents(ptr, units.astype(np.int32), values, SIZES[0], n_steps, n_samples, 1e-2)
+    return StepEvents.from_dense(rng.poisson(0.5, (n_samples, n_steps, SIZES[0])), 1e-2)
 
 
 def network(**options):
@@ -45,7 +40,7 @@ def test_a_sample_run_in_parts_gives_what_it_gives_in_one(scheduler):
     at_once = net.run(whole, record=True, training=True)
     state, parts = np.zeros((B, net.n_neurons)), []
     for begin, end in ((0, 1), (1, 4), (4, 6)):
-        part = net.run(window_of(whole, begin, end), record=True, training=True, state=state, first_step=begin)
+        part = net.run(whole.steps(begin, end), record=True, training=True, state=state, first_step=begin)
         state = part.state
         parts.append(part.outputs)
     assert at_once.outputs.sum() > 10
@@ -83,7 +78,7 @@ def test_the_leak_before_a_window_is_differentiated():
     """Against central differences of the membrane loss where nothing spikes: the network is smooth there."""
     net = network(V_th=1e3, loss=AsyncLoss("membrane"), refractory_dropout=0.0)
     state = np.random.default_rng(1).normal(size=(B, net.n_neurons))
-    part = window_of(events(), 0, 1)
+    part = events().steps(0, 1)
     found = net.gradient(part, LABELS, state=state, first_step=3).gradients["neurons.tau"]
     outputs = slice(net.n_neurons - SIZES[-1], None)
     assert np.all(found[outputs] != 0)
@@ -102,11 +97,11 @@ def test_the_leak_before_a_window_is_differentiated():
 def test_the_learner_makes_the_updates_of_the_loop(window):
     stepped, looped = network(), network()
     learner = AsynchronousLearner(stepped, SGD(0.1, momentum=0), n_streams=B, window=window)
-    counts = [learner.step(window_of(events(), t, t + 1), LABELS) for t in range(T)]
+    counts = [learner.step(events().steps(t, t + 1), LABELS) for t in range(T)]
     optimiser, outputs, state = SGD(0.1, momentum=0), [], np.zeros((B, looped.n_neurons))
     for k, begin in enumerate(range(0, T, window)):
         looped.begin_batch(k, 0.0)
-        found = looped.gradient(window_of(events(), begin, begin + window), LABELS, state=state, first_step=begin)
+        found = looped.gradient(events().steps(begin, begin + window), LABELS, state=state, first_step=begin)
         optimiser.step(looped.parameters, found.gradients)
         looped.constrain()
         state = found.result.state

@@ -24,10 +24,8 @@ def toy(n=80, seed=0):
     labels = np.arange(n) % 2
     rate = np.where((np.arange(12) // 6)[None] == labels[:, None], 0.6, 0.15)
     frames = rng.poisson(rate[:, None], (n, 3, 12)).astype(float)
-    rows = frames.reshape(-1, 12)
-    ptr = np.concatenate([[0], np.cumsum((rows != 0).sum(axis=1))])
-    events = StepEvents(ptr, np.nonzero(rows)[1].astype(np.int32), rows[rows != 0], 12, 3, n, 10e-3)
-    return Task(events, labels, float(rows.sum() / n))
+    events = StepEvents.from_dense(frames, 10e-3)
+    return Task(events, labels, float(frames.sum() / n))
 
 
 def network(**options):
