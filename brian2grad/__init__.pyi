@@ -33,5 +33,7 @@ from .training import load as load
 from .training import load_splits as load_splits
 from .training import make_task as make_task
 from .training import train as train
+from .training.estimators import AsynchronousClassifier as AsynchronousClassifier
+from .training.estimators import SpikingGammaClassifier as SpikingGammaClassifier
 
 __version__: str

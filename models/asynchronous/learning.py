@@ -10,13 +10,12 @@ from scipy import sparse
 
 from ..errors import NetworkError
 from ..events import bin_events
-
 from ..gradients import Gradient, Online, Unlayered, accepted, clip_by_norm, parse_gradient
 from ..order.orders import OrderedLearner
 from ..parameters import ParameterInfo
 from .losses import AsyncLoss, output_membranes
+from .lowering import leak_factors
 from .unlayered import UnlayeredEngine
-from .unlayered import leak as leak_factor
 
 TRAINED = ("w", "V_th", "tau_m", "sigma")
 
@@ -96,7 +95,7 @@ class UnlayeredLearner(OrderedLearner):
 
     def leak(self) -> np.ndarray:
         """Factor by which each membrane decays over a timestep, (N,)."""
-        return leak_factor(self.model, float(self.dt), self.n_neurons)
+        return leak_factors(self.model, float(self.dt), self.n_neurons)
 
     # -- gradients ---------------------------------------------------------------------------------------------
 
@@ -184,9 +183,7 @@ class UnlayeredLearner(OrderedLearner):
         labels = getattr(events, "labels", None) if labels is None else labels
         for begin in range(0, steps.n_steps, window):
             piece = steps.steps(begin, min(begin + window, steps.n_steps))
-            found = self.gradient(
-                piece, labels, goal=goal, rule=rule.within, state=state, first_step=begin, **options
-            )
+            found = self.gradient(piece, labels, goal=goal, rule=rule.within, state=state, first_step=begin, **options)
             state = found.outcome.state
             yield found
 
@@ -221,7 +218,7 @@ class UnlayeredLearner(OrderedLearner):
         if "V_th" in self.trained:
             table["neurons.V_th"] = raw["V_th"].astype(float)
         if "tau_m" in self.trained:
-            slope = leak_factor(self.model, float(self.dt), self.n_neurons, derivative=True)
+            slope = leak_factors(self.model, float(self.dt), self.n_neurons, derivative=True)
             table["neurons.tau_m"] = raw["leak"].astype(float) * slope
         if "sigma" in self.trained:
             table["neurons.sigma"] = raw["sigma"].astype(float)

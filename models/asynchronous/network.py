@@ -180,7 +180,7 @@ class AsynchronousNetwork(UnlayeredLearner, StoredNetwork):
         events,
         *,
         record: bool | str = False,
-        stop: Stop | str | int = Stop(),
+        stop: Stop | str | int = "drained",
         scheduler: Scheduler | None = None,
         forward_group: int | None = OWN,
         training: bool = False,

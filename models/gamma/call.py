@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...equations.display import DisplayedFields
 from ..errors import EngineError, NetworkError
 from ..events import StepEvents
 from ..native.interface import Arrays
@@ -115,8 +116,8 @@ class GammaOptions:
             )
 
 
-@dataclass
-class EngineResult:
+@dataclass(repr=False)
+class EngineResult(DisplayedFields):
     """What a call returns; arrays that were not asked for are ``None``.
 
     Attributes
@@ -206,7 +207,7 @@ class GammaCall:
             sample, step, layer, neuron = self._failure[:4].astype(int)
             raise NetworkError(
                 f"Layer {layer + 1}, neuron {neuron} (sample {sample}, step {step}): its signal {self._failure[4]:g} "
-                f"stands for {self._failure[5]:.3g} spikes in one step, at most {2**31 - 1} can be counted; raise theta."
+                f"stands for {self._failure[5]:.3g} spikes in one step; at most {2**31 - 1} count: raise theta."
             )
         if status == 1:
             raise EngineError(f"Out of memory in the compiled engine: {remedy}.")

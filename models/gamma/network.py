@@ -199,6 +199,9 @@ class SpikingGammaNetwork(StoredNetwork):
         """Brian 2 equations of every layer, the readout last."""
         return [spiking_gamma(**self._layer(index, self.taus(index))) for index in range(1, len(self.sizes))]
 
+    def shown_equations(self) -> str:
+        return str(self.models()[0])
+
     # -- running -----------------------------------------------------------------------------------------------
 
     def engine(self, dtype=None) -> GammaEngine:

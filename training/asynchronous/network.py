@@ -128,6 +128,9 @@ class TrainableAsynchronous(AsynchronousNetwork):
         self.parameters = self._initial()
         self.constrain()
 
+    def __getstate__(self):
+        return super().__getstate__() | {"_reverse": {}}
+
     @property
     def sizes(self) -> tuple[int, ...]:
         """Input units and layers."""

@@ -34,9 +34,9 @@ from brian2 import (
 from brian2.parsing.sympytools import sympy_to_str
 
 from ....equations.hybrid import HybridSystem
+from ...checks import OWN
 from ...errors import NetworkError
 from ...order.draws import PURPOSES
-from ...checks import OWN
 from ...order.stopping import as_stop, drained
 from ..engine import STOP_RULES
 from .common import TICK, BrianObjects, jump_of, state_of, synapse_table, without_dynamics

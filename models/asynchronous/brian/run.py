@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ....equations.display import DisplayedFields
 from ...devices import check_device
 from ...errors import NetworkError
 from ...events import bin_events
@@ -23,8 +24,8 @@ KEYS = ("shared", "rand")
 MODES = ("clock", "event")
 
 
-@dataclass
-class BrianAsyncRun:
+@dataclass(repr=False)
+class BrianAsyncRun(DisplayedFields):
     """What Brian 2 computed.
 
     Attributes
