@@ -21,7 +21,7 @@ from brian2.stateupdaters.base import StateUpdateMethod, UnsupportedEquationsExc
 from scipy.linalg import expm
 
 from .errors import ModelError
-from .numeric import numeric
+from .statements import numeric
 
 
 def propagator(A: np.ndarray, h: float) -> np.ndarray:

@@ -95,7 +95,7 @@ class AsynchronousEngine(EventLoop):
         arrays, n = Arrays(self._ffi, self.dtype), connectivity.n_neurons
         if dt not in self._leaks:  # code as well: the numbers are passed to it
             self._leaks[dt] = leak_function(model, dt)
-        leak = self._leaks[dt](model.constants)
+        leak = self._leaks[dt](model)
         constants = [np.asarray(model.constants[name], dtype=float) for name in self._parameters]
         tables = [self._tiles(arrays, name, v, n) for name, v in zip(self._parameters, constants, strict=True)]
         network = {

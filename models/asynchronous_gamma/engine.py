@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..asynchronous.connectivity import Connectivity
-from ..gamma.engine import GammaEngine, LayerParameters
+from ..gamma.call import LayerParameters
+from ..gamma.engine import GammaEngine
 from ..native.build import render
 from ..native.interface import Arrays, library
 from ..order.loop import EventLoop, LoopArguments
@@ -18,7 +19,7 @@ class AsynchronousGammaEngine(EventLoop):
     Parameters
     ----------
     engine : GammaEngine
-        Of the same network: it holds the code of the layers and their numbers, and runs the readout.
+        Of the same network: it holds the code of the layers, and runs the readout.
     sizes : sequence of int
         Input units, hidden layers, outputs.
     scheduler : Scheduler
@@ -39,7 +40,7 @@ class AsynchronousGammaEngine(EventLoop):
         source = render(
             "asynchronous_gamma/gamma.cpp.jinja",
             kinds=kinds,
-            n_constants={code: len(numbers.constants) for code, numbers in zip(hidden, engine.numbers, strict=False)},
+            n_constants=dict(zip(hidden, engine.n_constants, strict=False)),
             **queue,
         )
         self._shapes = [
@@ -62,16 +63,16 @@ class AsynchronousGammaEngine(EventLoop):
         The record's ``multiplicity`` is what a delivered source carried: the sum of its waiting jumps.
         """
         arrays, layers = Arrays(self._ffi, self.dtype), []
-        for shape, numbers, p in zip(self._shapes, self.engine.numbers, parameters, strict=False):
+        for shape, p in zip(self._shapes, parameters, strict=True):
             weights = [arrays.input("weights", w, shape=(shape["n_pre"], shape["n"])) for w in p.weights]
             layers.append(
                 {
                     **shape,
                     "weights": arrays.table(weights, "const R"),
                     "parameters": arrays.input("parameters", p.neurons),
-                    "A": arrays.input("A", numbers.A),
-                    "c": arrays.input("constants", numbers.constants),
-                    "scales": arrays.input("scales", numbers.scales),
+                    "A": arrays.input("A", p.numbers.A),
+                    "c": arrays.input("constants", p.numbers.constants),
+                    "scales": arrays.input("scales", p.numbers.scales),
                 }
             )
         network = {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from ...equations.display import DisplayedFields
 from ..checks import checked_group
 from ..errors import NetworkError
 from ..events import StepEvents, bin_events
@@ -21,8 +22,8 @@ from .engine import AsynchronousGammaEngine, queue_code
 IDLE = ("end", "start")
 
 
-@dataclass(frozen=True)
-class AsynchronousGammaResult:
+@dataclass(frozen=True, repr=False)
+class AsynchronousGammaResult(DisplayedFields):
     """What happened in the hidden layers.
 
     Attributes

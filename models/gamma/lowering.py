@@ -8,15 +8,8 @@ import numpy as np
 import sympy
 
 from ...equations import ModelError, SpikingGammaModel
-from ...equations.update import (
-    compose,
-    condition,
-    expand_subexpressions,
-    parse,
-    substituted,
-    symbol,
-    update_map,
-)
+from ...equations.hybrid import HybridSystem
+from ...equations.statements import substituted, symbol
 from ..native.express import Constants, cpp
 
 
@@ -81,25 +74,24 @@ def lower(model: SpikingGammaModel, dt: float) -> tuple[LayerCode, LayerNumbers]
     ModelError
         If the model is not a linear memory with a signal read from it and jumps added to it.
     """
-    step = update_map(model, dt)
+    system = HybridSystem.of(model)
+    step = system.step(dt)
     A = step.linear(model.memory_names)
     constants = Constants()
+    text = lambda e: cpp(constants.hoist(e))  # noqa: E731
     signal = constants.hoist(substituted(model, model.signal))
-    used = [(signal.diff(symbol(n))) for n in (*model.memory_names, *model.trained_names)]
+    slopes = tuple(map(cpp, system.jacobian({"signal": signal}, (*model.memory_names, *model.trained_names))))
     code_states = tuple(s for s in step.states if s not in model.memory_names)
-    updates = tuple(cpp(constants.hoist(step.next[s])) for s in code_states)
-    targets, scales = _injection(model)
+    updates = tuple(text(step.next[s]) for s in code_states)
+    targets, scales = _injection(system, model)
     margin = jump = count = estimate = ""
     resets: tuple = ()
     alpha = 0.0
-    if model.threshold:
-        margin = cpp(constants.hoist(condition(model, model.threshold)))
-        jump = cpp(constants.hoist(substituted(model, model.jump)))
-        count = cpp(constants.hoist(substituted(model, model.count))) if model.count else "1"
-        composed = compose(model.reset)
-        # A local variable of the reset is already written out in the statements that use it.
-        kept = {name: e for name, e in composed.items() if name in code_states}
-        resets = tuple((n, cpp(constants.hoist(expand_subexpressions(model, e)))) for n, e in kept.items())
+    if system.margin is not None:
+        margin = text(system.margin)
+        jump = text(substituted(model, model.jump))
+        count = text(substituted(model, model.count)) if model.count else "1"
+        resets = tuple((s, text(system.reset[s])) for s in code_states if system.reset[s] != symbol(s))
         estimate = model.estimate
         alpha = float(step.linear((estimate,))[0, 0])
     code = LayerCode(
@@ -110,8 +102,8 @@ def lower(model: SpikingGammaModel, dt: float) -> tuple[LayerCode, LayerNumbers]
         parameters=model.trained_names,
         targets=targets,
         signal=cpp(signal),
-        signal_by_bucket=tuple(cpp(d) for d in used[: len(A)]),
-        signal_by_parameter=tuple(cpp(d) for d in used[len(A) :]),
+        signal_by_bucket=slopes[: len(A)],
+        signal_by_parameter=slopes[len(A) :],
         margin=margin,
         jump=jump,
         count=count,
@@ -121,20 +113,18 @@ def lower(model: SpikingGammaModel, dt: float) -> tuple[LayerCode, LayerNumbers]
     return code, LayerNumbers(A, np.array(constants.values), scales, alpha)
 
 
-def _injection(model) -> tuple[tuple[int, ...], np.ndarray]:
+def _injection(system, model) -> tuple[tuple[int, ...], np.ndarray]:
     """Which bucket each weight's jump enters and with what factor, read from ``on_pre``."""
-    composed = compose(model.on_pre)
-    jump = parse("jump_pre")
+    by_weight = system.jacobian("jump", model.weight_names)
     targets, scales = [], []
-    for weight in model.weight_names:
-        w = symbol(weight)
-        hits = [(name, expr.diff(w)) for name, expr in composed.items() if expr.has(w)]
+    for column, weight in enumerate(model.weight_names):
+        hits = [(name, slope) for name, slope in zip(system.states, by_weight[:, column], strict=True) if slope != 0]
         if len(hits) != 1:
             raise ModelError(f"'{weight}' must act on exactly one bucket in on_pre:\n{model.on_pre}")
         name, slope = hits[0]
-        factor = sympy.simplify(slope / jump)
+        factor = sympy.simplify(slope / symbol("jump_pre"))
         if factor.free_symbols:
             raise ModelError(f"'{name} += ...{weight}' must be weight * jump_pre * number in:\n{model.on_pre}")
-        targets.append(model.memory_names.index(name.removesuffix("_post")))
+        targets.append(model.memory_names.index(name))
         scales.append(float(factor))
     return tuple(targets), np.array(scales)

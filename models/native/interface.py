@@ -114,7 +114,7 @@ class Arrays:
         """
         if array is None:
             return self.ffi.NULL
-        found, dtype = np.asarray(array), np.dtype(dtype or self.dtype)
+        found, dtype = np.asarray(array), self.dtype if dtype is None else np.dtype(dtype)
         if shape is not None and found.shape != tuple(shape):
             raise self.error(f"{name} has shape {found.shape}, expected {tuple(shape)}.")
         if found.dtype.kind not in "biuf" or (dtype.kind in "iu" and found.dtype.kind not in "iu" and found.size):
@@ -131,8 +131,9 @@ class Arrays:
         pointer, found = self.input(name, ptr, np.int64, shape=(n + 1,)), self._kept[-1]
         if found[0] != 0 or found[-1] != total:
             raise self.error(f"{name} runs from {found[0]} to {found[-1]}, expected 0 to {total}.")
-        if (found[1:] < found[:-1]).any():
-            at = int(np.flatnonzero(found[1:] < found[:-1])[0])
+        back = np.flatnonzero(np.diff(found) < 0)
+        if len(back):
+            at = int(back[0])
             raise self.error(f"{name}[{at + 1}] = {found[at + 1]}, expected at least {name}[{at}] = {found[at]}.")
         return pointer
 
@@ -145,7 +146,7 @@ class Arrays:
         return self.keep(self.ffi.new(f"{kind}*[]", list(pointers) or 1))
 
     def _check_range(self, name, found, least, below) -> None:
-        low, high = np.minimum.reduce(found, None), np.maximum.reduce(found, None)
+        low, high = found.min(), found.max()
         if (least is not None and low < least) or (below is not None and high >= below):
             bad = (found < least) if least is not None and low < least else (found >= below)
             index = int(np.flatnonzero(bad)[0])
@@ -153,15 +154,14 @@ class Arrays:
             raise self.error(f"{name}[{index}] = {found.flat[index]}; expected values {' and '.join(limits)}.")
 
     def _pointer(self, array: np.ndarray):
-        kind = "R" if array.dtype == self.dtype else _C_TYPES[array.dtype.str[1:]]
-        self._kept.append(array)
-        return self.ffi.from_buffer(f"{kind}[]", array)
+        self.keep(array)
+        kind = "R[]" if array.dtype == self.dtype else _C_TYPES[array.dtype]
+        return self.ffi.from_buffer(kind, array)
 
 
 _C_TYPES = {
-    **{f"i{size}": f"int{8 * size}_t" for size in (1, 2, 4, 8)},
-    **{f"u{size}": f"uint{8 * size}_t" for size in (1, 2, 4, 8)},
-    "f4": "float",
-    "f8": "double",
-    "b1": "uint8_t",
+    **{np.dtype(f"{sign}int{bits}"): f"{sign}int{bits}_t[]" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+    np.dtype("float32"): "float[]",
+    np.dtype("float64"): "double[]",
+    np.dtype("bool"): "uint8_t[]",
 }

@@ -21,22 +21,6 @@ template <class F> int guarded(F f) {
     try { f(); return 0; } catch (const std::bad_alloc&) { return OUT_OF_MEMORY; } catch (...) { return FAILED; }
 }
 
-// Events of one sample and one population, step after step: ptr[t] .. ptr[t+1] index units and values.
-struct Events {
-    std::vector<int64_t> ptr;
-    std::vector<int32_t> units;
-    std::vector<R> values;
-    std::vector<int32_t> counts;  // spikes that each event stands for; empty: one each
-    void clear() { ptr.assign(1, 0); units.clear(); values.clear(); counts.clear(); }
-    void push(int unit, R value) { units.push_back(unit); values.push_back(value); }
-    void close_step() { ptr.push_back((int64_t)units.size()); }
-};
-struct EventView {
-    const int64_t* ptr;
-    const int32_t* units;
-    const R* values;
-};
-
 // target += sum of value * row, in the order of the events (the order in which Brian 2 applies them).
 static inline void add_rows(R* RESTRICT target, const R* RESTRICT rows, int n, const int32_t* units, const R* values,
                             int64_t begin, int64_t end, R scale) {

@@ -132,8 +132,6 @@ class OnlineLearner:
             self.network.constrain()
             self._gradient, self._changed = None, True
             self._layers = self.network.layer_parameters()
-            if self.network.train_tau:
-                self.network.engine()  # sets the engine's numbers for the new time constants
 
 
 class LearningOperation(NetworkOperation):
