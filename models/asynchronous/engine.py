@@ -13,7 +13,7 @@ from ..native.interface import Arrays, library
 from ..order.loop import COUNTERS, STOP_RULES, EventLoop, LoopArguments
 from ..order.queue_code import queue_code
 from .connectivity import Connectivity
-from .lowering import leak_function, lower
+from .lowering import leak_factors, lower
 from .packing import HEADER, TILE
 
 __all__ = ["COUNTERS", "STOP_RULES", "AsynchronousEngine", "LoopArguments", "check_dtype", "queue_code"]
@@ -49,7 +49,7 @@ class AsynchronousEngine(EventLoop):
         self.synchronised = bool(synchronised)
         self.threads = threads or len(os.sched_getaffinity(0))
         code = lower(model)
-        self._leaks: dict = {}
+        self._leak: tuple = (None, None)
         self._parameters, n_sources = code.parameters, connectivity.n_inputs + connectivity.n_neurons
         values = {"synchronised": self.synchronised, **code.__dict__, **queue_code(scheduler)}
         self.compiled = values["queue"] != "external"
@@ -93,9 +93,10 @@ class AsynchronousEngine(EventLoop):
             If memory runs out.
         """
         arrays, n = Arrays(self._ffi, self.dtype), connectivity.n_neurons
-        if dt not in self._leaks:  # code as well: the numbers are passed to it
-            self._leaks[dt] = leak_function(model, dt)
-        leak = self._leaks[dt](model)
+        known = dt, *(np.asarray(value, dtype=float).tobytes() for value in model.constants.values())
+        if known != self._leak[0]:  # kept for the next run: of one sample it would take a third
+            self._leak = known, np.asarray(leak_factors(model, dt))
+        leak = self._leak[1]
         constants = [np.asarray(model.constants[name], dtype=float) for name in self._parameters]
         tables = [self._tiles(arrays, name, v, n) for name, v in zip(self._parameters, constants, strict=True)]
         network = {

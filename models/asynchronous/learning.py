@@ -84,7 +84,6 @@ class UnlayeredLearner(OrderedLearner):
         if "neurons.sigma" in p:
             self.sigma = p["neurons.sigma"].copy()
         self._seen = {name: value.copy() for name, value in p.items()}
-        self._engines.clear()
 
     def set_weights(self, weights) -> None:
         """Replace the weights, one entry per projection."""

@@ -100,12 +100,6 @@ def leak_factors(model: AsynchronousModel, dt: float, n: int | None = None, deri
     return factors if n is None else np.array(np.broadcast_to(factors, (n,)))
 
 
-def leak_function(model: AsynchronousModel, dt: float):
-    """`leak_factors` as a function of models with these equations; what is symbolic is done once."""
-    decay = _decay(model)[0]
-    return lambda other: np.asarray(decay(_values(other, decay.parameters), dt)[0, 0])
-
-
 def decay_rates(model: AsynchronousModel, n: int) -> np.ndarray:
     """Rate of the membrane's decay in 1/second, per neuron, for continuous time."""
     decay, values = _decay(model)

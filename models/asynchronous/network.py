@@ -160,8 +160,7 @@ class AsynchronousNetwork(UnlayeredLearner, StoredNetwork):
         return [p.weights for p in self.connectivity.projections]
 
     def engine(self, scheduler=None, dtype=None) -> AsynchronousEngine:
-        """Compiled engine for a scheduler (compiled on first use, then cached)."""
-        self._take_parameters()
+        """Compiled engine for a scheduler (compiled on first use, then cached); numbers are passed to its runs."""
         scheduler = self.scheduler if scheduler is None else scheduler
         synchronised = bool(np.asarray(self.sigma).any())
         key = (repr(sorted(queue_code(scheduler).items())), scheduler.cores, dtype or self.dtype, synchronised)
