@@ -9,7 +9,8 @@ from brian2 import ms
 from brian2grad.models import AsynchronousNetwork, AsynchronousSpikingGamma, EngineError, NetworkError, StepEvents
 from brian2grad.models.asynchronous.engine import AsynchronousEngine, LoopArguments
 from brian2grad.models.asynchronous.packing import HEADER
-from brian2grad.models.asynchronous.unlayered import Reversal, UnlayeredEngine
+from brian2grad.models.asynchronous.unlayered import UnlayeredEngine
+from brian2grad.models.gradients import Unlayered
 from brian2grad.models.native.interface import Arrays, check_status, interface
 from brian2grad.models.order.stopping import Stop, spike_budget
 
@@ -100,11 +101,11 @@ def test_numbers_are_passed_with_every_run(network):
 def test_malformed_derivatives_and_tapes_are_refused_by_the_reverse_pass(network):
     tape = network.run(EVENTS, record="tape").tape
     engine = UnlayeredEngine(network.model, "arctan", network.dtype, 1)
-    reversal = Reversal(False, False, False, "none", 8, False, 0, False, 1.0, 1.0, 1.0, 1.0, 0, 0.0)
 
     def reverse(tape=tape, by_count=None, **options):
         by_count = np.zeros((2, 3, 2)) if by_count is None else by_count
-        return engine.reverse(tape, network.connectivity, network.model, 1e-3, reversal, by_count=by_count, **options)
+        options |= {"slots": 8, "seed": 0, "by_count": by_count}
+        return engine.reverse(tape, network.connectivity, network.model, 1e-3, Unlayered(), **options)
 
     assert reverse()["weights"][0].shape == (4, 3)
     for arguments, message in [
