@@ -76,7 +76,7 @@ int engine_run(void* handle, const Run* run) {
             if (!run_sample(engine.worker(0), *run, s, run->detail ? &engine.records[(size_t)s] : nullptr)) return 1;
         return 0;
     }
-    int failed = 0;
+    int64_t failed = run->n_samples;  // the lowest sample that fails is reported, whichever thread comes last
 #pragma omp parallel num_threads(threads)
     {
         Worker* worker;
@@ -84,22 +84,23 @@ int engine_run(void* handle, const Run* run) {
         worker = &engine.worker((size_t)omp_get_thread_num());
 #pragma omp for schedule(dynamic)
         for (int64_t s = 0; s < run->n_samples; s++) {
-            int skip;
+            int64_t lowest;
 #pragma omp atomic read
-            skip = failed;
-            if (skip) continue;
+            lowest = failed;
+            if (lowest < s) continue;
             int64_t where[2];
             Run own = *run;
             own.failure = where;
             if (run_sample(*worker, own, s, run->detail ? &engine.records[(size_t)s] : nullptr)) continue;
 #pragma omp critical
-            {
-                failed = 1;
+            if (s < failed) {
+#pragma omp atomic write
+                failed = s;
                 run->failure[0] = where[0]; run->failure[1] = where[1];
             }
         }
     }
-    return failed;
+    return failed < run->n_samples;
 }
 
 // Totals over the batch: forward steps, spikes, delivered sources, tested neurons.

@@ -181,6 +181,7 @@ def test_equal_to_dense_autograd_on_the_whole_grid(index):
 # -- what must not matter -------------------------------------------------------------------------------------
 
 
+@pytest.mark.threads
 def test_threads_do_not_change_the_gradient():
     one, three = (Case(3, n_samples=20, threads=n).gradient() for n in (1, 3))
     assert one.loss == three.loss
