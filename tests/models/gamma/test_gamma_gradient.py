@@ -229,6 +229,7 @@ def test_single_precision_agrees_with_double(random_network, random_events):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.threads
 def test_result_does_not_depend_on_the_number_of_threads(dtype, random_network, random_events):
     events = random_events(n_samples=11, n_steps=30)
     labels = labels_of(events)
