@@ -182,17 +182,11 @@ class SpikingGammaNetwork(StoredNetwork):
     def _layer(self, index: int, tau) -> dict:
         """Arguments of `spiking_gamma` for layer `index` (counted from 1)."""
         readout = index == len(self.sizes) - 1
-        return {
-            "K": self.K,
+        names = ("K", "memory", "buckets", "bias", "tau_theta", "multiple", "signed")
+        return {name: getattr(self, name) for name in names} | {
             "tau": tau,
             "theta": 1.0 if readout else self.theta[index - 1],
-            "memory": self.memory,
-            "buckets": self.buckets,
-            "bias": self.bias,
             "adaptation": 0.0 if readout else self.adaptation,
-            "tau_theta": self.tau_theta,
-            "multiple": self.multiple,
-            "signed": self.signed,
             "readout": readout,
         }
 
