@@ -31,9 +31,10 @@ from brian2 import ms
 from matplotlib.figure import Figure
 
 from brian2grad.models.order.schedulers import FifoScheduler, PerCoreScheduler, TimedScheduler
-from brian2grad.training import TrainingOptions, load_splits, make_task, train
-from brian2grad.training.asynchronous.configuration import build_async, learning_of, make_scheduler
-from brian2grad.training.configuration import merged, read_recipe, recipe_path
+from brian2grad.training import load_splits, make_task, train
+from brian2grad.training.asynchronous.configuration import AsyncConfiguration
+from brian2grad.training.asynchronous.configuration import build as build_async
+from brian2grad.training.configuration import make_scheduler, merged, read_recipe, recipe_path
 
 NAME = "mismatch"
 BARRIER = {"scheduler": "layered", "forward_group": "all"}
@@ -76,8 +77,8 @@ class Study:
     def weights(self, training: str, seed: int) -> dict:
         """Train a network."""
         network = self._built(training, seed)
-        config = merged(self.config, TRAININGS[training])
-        options = TrainingOptions(**config["training"], **learning_of(config), seed=seed)
+        config = merged(merged(self.config, TRAININGS[training]), {"training": {"seed": seed}})
+        options = AsyncConfiguration.read(config).options()
         for _ in train(network, self.task, options):
             pass
         return network.parameters

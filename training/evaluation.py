@@ -8,14 +8,15 @@ from functools import singledispatch
 
 import numpy as np
 
+from ..equations.display import DisplayedFields
 from ..models.asynchronous.network import AsynchronousNetwork
 from .asynchronous.evaluation import evaluate_async
 from .metrics import balanced_accuracy
 from .tasks import Task
 
 
-@dataclass
-class Evaluation:
+@dataclass(repr=False)
+class Evaluation(DisplayedFields):
     """Result of running a network over a task.
 
     Attributes

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from ...equations.display import DisplayedFields
 
-@dataclass(frozen=True)
-class SpikeList:
+
+@dataclass(frozen=True, repr=False)
+class SpikeList(DisplayedFields):
     """Emitted spikes in processing order, arrays of equal length; neurons count from 0 without the input.
 
     Within a forward step all spikes are simultaneous; they are listed by ascending neuron. In continuous time there is
@@ -43,7 +45,7 @@ class Latency:
     ms: np.ndarray
 
 
-class Outcome:
+class Outcome(DisplayedFields):
     """Base of `AsynchronousResult`, `TimedResult` and `BrianOutcome`.
 
     Attributes

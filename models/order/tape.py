@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...equations.display import DisplayedFields
 from ..errors import NetworkError
 from .outcome import Latency, Outcome, SpikeList
 
 EMITTED, RESTING = 1, 2
 
 
-@dataclass(frozen=True)
-class Tape:
+@dataclass(frozen=True, repr=False)
+class Tape(DisplayedFields):
     """Everything that happened, forward step after forward step; memory is proportional to the events.
 
     Forward steps of the whole batch are numbered through: those of sample s, timestep t are
@@ -73,7 +74,7 @@ class Tape:
         return SpikeList(row // n_steps, row % n_steps, of_step - self.step_ptr[row], self.spikes[emitted])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AsynchronousResult(Outcome):
     """Outcome of `AsynchronousNetwork.run`.
 
@@ -146,7 +147,7 @@ class AsynchronousResult(Outcome):
         return self.tape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TimedResult(Outcome):
     """Outcome of a run in continuous time.
 

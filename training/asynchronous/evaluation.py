@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...equations.display import DisplayedFields
 from ...models.checks import OWN
 from ...models.order.outcome import Outcome
 from ...models.order.stopping import DRAINED
@@ -21,8 +22,8 @@ COUNTED = {
 }
 
 
-@dataclass
-class AsyncEvaluation:
+@dataclass(repr=False)
+class AsyncEvaluation(DisplayedFields):
     """Result of running an asynchronous network over a task.
 
     Attributes

@@ -23,7 +23,7 @@ KEYS = ("shared", "rand")
 MODES = ("clock", "event")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BrianOutcome(Outcome):
     """What Brian 2 computed.
 
