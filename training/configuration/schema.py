@@ -16,6 +16,7 @@ Scheduler = Literal["random", "momentum", "fifo", "lifo", "layered", "mixed", "t
 Untimed = Literal["random", "momentum", "fifo", "lifo", "layered", "mixed"]
 Loss = Literal["cross_entropy", "squared_error"]
 Optimiser = Literal["adam", "sgd"]
+Rule = Literal["filter", "online", "direct", "detached", "unlayered"]
 
 
 class Section(BaseModel):
@@ -112,7 +113,7 @@ class Data(Section):
 
 
 Training = section_of(
-    TrainingOptions, optimiser=Optimiser, loss=Loss, schedule=Literal["cosine", "constant"],
+    TrainingOptions, optimiser=Optimiser, loss=Loss | None, rule=Rule | None, schedule=Literal["cosine", "constant"],
     theta_schedule=Literal["linear", "cosine"],
 )  # fmt: skip
 
