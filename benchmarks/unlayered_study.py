@@ -30,10 +30,10 @@ from unlayered_report import report
 
 from brian2grad.models.order.schedulers import TimedScheduler
 from brian2grad.training import TrainingOptions, load_splits, make_task, train
-from brian2grad.training.asynchronous.configuration import build_async, make_scheduler, parse_group
+from brian2grad.training.asynchronous.configuration import build as build_async
+from brian2grad.training.asynchronous.engines import continuous
 from brian2grad.training.asynchronous.evaluation import evaluate_async
-from brian2grad.training.cli.asynchronous import continuous
-from brian2grad.training.configuration import read_recipe, recipe_path
+from brian2grad.training.configuration import make_scheduler, parse_group, read_recipe, recipe_path
 
 HERE = Path(__file__).resolve().parent
 GROUPS = ("all", 16, 8, 4, 1)

@@ -32,9 +32,9 @@ from matplotlib.figure import Figure
 
 from brian2grad.models.order.schedulers import FifoScheduler, PerCoreScheduler, TimedScheduler
 from brian2grad.training import TrainingOptions, load_splits, make_task, train
-from brian2grad.training.asynchronous.configuration import build_async, make_scheduler
-from brian2grad.training.cli.asynchronous import cropped
-from brian2grad.training.configuration import merged, read_recipe, recipe_path
+from brian2grad.training.asynchronous.configuration import build as build_async
+from brian2grad.training.asynchronous.engines import cropped
+from brian2grad.training.configuration import make_scheduler, merged, read_recipe, recipe_path
 
 NAME = "mismatch"
 BARRIER = {"scheduler": "layered", "forward_group": "all"}

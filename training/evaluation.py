@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..equations.display import DisplayedFields
 from .tasks import Task
 
 
-@dataclass
-class Evaluation:
+@dataclass(repr=False)
+class Evaluation(DisplayedFields):
     """Result of running a network over a task.
 
     Attributes

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from ...equations.display import DisplayedFields
 from ..checks import checked_group
 from ..errors import NetworkError
 from ..events import StepEvents, bin_events
 from ..gamma.network import SpikingGammaNetwork
 from ..order.keys import Scheduler
-from ..order.loop import COUNTERS, STOP_RULES
+from ..order.loop import COUNTERS, LoopArguments
 from ..order.schedulers import LayerSynchronous, RandomScheduler, TimedScheduler
 from ..order.stopping import as_stop
 from ..order.tape import SpikeList, Tape
@@ -21,8 +22,8 @@ from .engine import AsynchronousGammaEngine, queue_code
 IDLE = ("end", "start")
 
 
-@dataclass(frozen=True)
-class AsynchronousGammaResult:
+@dataclass(frozen=True, repr=False)
+class AsynchronousGammaResult(DisplayedFields):
     """What happened in the hidden layers.
 
     Attributes
@@ -158,6 +159,9 @@ class AsynchronousSpikingGamma(SpikingGammaNetwork):
         made.parameters = network.parameters
         return made
 
+    def __getstate__(self):
+        return super().__getstate__() | {"_loops": {}}
+
     @property
     def n_neurons(self) -> int:
         """Hidden neurons."""
@@ -208,26 +212,22 @@ class AsynchronousSpikingGamma(SpikingGammaNetwork):
         steps, stop = bin_events(events, self.dt, n_steps), as_stop(stop)
         if steps.n_units != self.sizes[0]:
             raise NetworkError(f"The events have {steps.n_units} units, the network {self.sizes[0]} inputs.")
-        if not self.prioritised and len(steps.values) and not (np.asarray(steps.values) > 0).all():
-            raise NetworkError("Input that queues must have positive values; use prioritised=True for others.")
         if stop.rule == "after_output" or stop.scope == "sample":
             raise NetworkError(
                 f"stop = {stop}: the readout does not spike and is read at the end of a timestep; stop a timestep by "
                 "'drained', spike_budget(n) or step_budget(n)."
             )
-        options = {
-            "seed": (self.seed if seed is None else int(seed)) % 2**64,
-            "sample_ids": sample_ids,
-            "forward_group": group,
-            "stop_rule": STOP_RULES[stop.rule],
-            "stop_value": stop.value,
-            "carry": stop.leftover == "carry",
-            "max_spikes": self.max_spikes,
-            "prioritised": self.prioritised,
-            "once_per_timestep": self.once_per_timestep,
-        }
-        loop = self._loop(scheduler, dtype)
-        raw = loop.run(self.layer_parameters()[:-1], steps, scheduler, options, counter)
+        arguments = LoopArguments(
+            forward_group=group,
+            max_spikes=self.max_spikes,
+            seed=self.seed if seed is None else seed,
+            sample_ids=sample_ids,
+            iteration=counter,
+            stop=stop,
+            prioritised=self.prioritised,
+            once_per_timestep=self.once_per_timestep,
+        )
+        raw = self._loop(scheduler, dtype).run(self.layer_parameters()[:-1], steps, scheduler, arguments)
         counters = {name: raw["counters"][..., k] for k, name in enumerate(COUNTERS)}
         return AsynchronousGammaResult(counters, Tape.of(raw), self.sizes, float(self.dt))
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from ...equations.display import DisplayedFields
 from ..errors import NetworkError
 
 EMITTED, RESTING = 1, 2
 
 
-@dataclass(frozen=True)
-class Tape:
+@dataclass(frozen=True, repr=False)
+class Tape(DisplayedFields):
     """Everything that happened, forward step after forward step; memory is proportional to the events.
 
     Forward steps of the whole batch are numbered through: those of sample s, timestep t are
@@ -73,8 +74,8 @@ class Tape:
         return SpikeList(row // n_steps, row % n_steps, of_step - self.step_ptr[row], self.spikes[emitted])
 
 
-@dataclass(frozen=True)
-class SpikeList:
+@dataclass(frozen=True, repr=False)
+class SpikeList(DisplayedFields):
     """Emitted spikes in processing order, arrays of equal length; neurons count from 0 without the input.
 
     Within a forward step all spikes are simultaneous; they are listed by ascending neuron.
@@ -107,8 +108,8 @@ class Latency:
     ms: np.ndarray
 
 
-@dataclass(frozen=True)
-class AsynchronousResult:
+@dataclass(frozen=True, repr=False)
+class AsynchronousResult(DisplayedFields):
     """Outcome of `AsynchronousNetwork.run`.
 
     Attributes
@@ -199,8 +200,8 @@ class AsynchronousResult:
         return self.tape
 
 
-@dataclass(frozen=True)
-class TimedResult:
+@dataclass(frozen=True, repr=False)
+class TimedResult(DisplayedFields):
     """Outcome of a run in continuous time.
 
     Attributes

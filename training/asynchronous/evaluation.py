@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...equations.display import DisplayedFields
 from ...models.order.stopping import Stop, first_output, further_steps
 from ..errors import TrainingError
 from ..tasks import Task
@@ -14,8 +15,8 @@ from ..tasks import Task
 COUNTED = ("spikes", "synaptic_operations", "threshold_tests", "forward_steps", "delivered", "queue_max")
 
 
-@dataclass
-class AsyncEvaluation:
+@dataclass(repr=False)
+class AsyncEvaluation(DisplayedFields):
     """Result of running an asynchronous network over a task.
 
     Attributes

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ....equations.display import DisplayedFields
 from ...devices import check_device
 from ...errors import NetworkError
 from ...events import bin_events
@@ -23,8 +24,8 @@ KEYS = ("shared", "rand")
 MODES = ("clock", "event")
 
 
-@dataclass
-class BrianAsyncRun:
+@dataclass(repr=False)
+class BrianAsyncRun(DisplayedFields):
     """What Brian 2 computed.
 
     Attributes
@@ -111,7 +112,7 @@ def run_async_brian2(
     progress : callable, optional
         Called after each sample with the number done.
     **options
-        ``stop``, ``forward_group``, ``training``, ``seed``, ``counter`` as in `AsynchronousNetwork.run`
+        ``stop``, ``forward_group``, ``training``, ``seed``, ``iteration`` as in `AsynchronousNetwork.run`
         (``mode='event'``: only ``stop``).
 
     Returns
