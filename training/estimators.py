@@ -8,11 +8,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
+from .asynchronous.configuration import AsyncConfiguration
 from .asynchronous.configuration import build as build_asynchronous
 from .data import EventArchive
 from .errors import TrainingError
+from .gamma.configuration import GammaConfiguration
 from .gamma.configuration import build as build_gamma
-from .loop import TrainingOptions, train
+from .loop import train
 from .tasks import Task, make_task
 
 _TRAINING = ("epochs", "batch_size", "learning_rate", "activity", "optimiser", "schedule", "warmup")
@@ -53,13 +55,11 @@ class EventClassifier(ClassifierMixin, BaseEstimator):
         self.n_features_in_ = X.n_units
         task = self._task(X, self.duration, index)
         self.duration_ = task.events.n_steps * task.events.dt * second
-        options = TrainingOptions(
-            **{name: getattr(self, name) for name in _TRAINING}, **self._training(), seed=self.seed
-        )
-        sections = {"data": {"dt_ms": float(self.dt / ms)}, **self._sections()}
+        training = {name: getattr(self, name) for name in _TRAINING} | self._training() | {"seed": self.seed}
+        sections = {"data": {"dt_ms": float(self.dt / ms)}, "training": training, **self._sections()}
         sections["network"] |= {"hidden": list(self.hidden), "n_classes": len(self.classes_)}
         self.network_ = self._build(sections, task, self.seed, self.threads)
-        self.history_ = list(train(self.network_, task, options))
+        self.history_ = list(train(self.network_, task, self._configuration.read(sections).options()))
         return self
 
     def predict_proba(self, X: EventArchive) -> np.ndarray:
@@ -124,7 +124,7 @@ class SpikingGammaClassifier(EventClassifier):
     >>> cross_val_score(SpikingGammaClassifier(epochs=5), digits, digits.labels)  # doctest: +SKIP
     """
 
-    _build = staticmethod(build_gamma)
+    _build, _configuration = staticmethod(build_gamma), GammaConfiguration
 
     def __init__(
         self, hidden=(128,), *, K=5, tau=30 * ms, theta=1.0, memory="paper", buckets="neuron", read_from=0 * ms,
@@ -168,7 +168,7 @@ class AsynchronousClassifier(EventClassifier):
         As in `SpikingGammaClassifier`.
     """
 
-    _build = staticmethod(build_asynchronous)
+    _build, _configuration = staticmethod(build_asynchronous), AsyncConfiguration
 
     def __init__(
         self, hidden=(64, 64), *, tau_m=30 * ms, V_th=0.3, output_tau_m=150 * ms, output_V_th=1.5,

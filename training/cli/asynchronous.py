@@ -7,7 +7,7 @@ from brian2 import ms
 
 from ...models.asynchronous.network import AsynchronousNetwork
 from ...models.order.schedulers import RandomScheduler, TimedScheduler
-from ...models.order.stopping import DRAINED, Stop, parse_stop
+from ...models.order.stopping import DRAINED, Stop, first_output, parse_stop
 from ..asynchronous.configuration import AsyncConfiguration as Configuration
 from ..asynchronous.configuration import build, open_run
 from ..asynchronous.engines import continuous, evaluate_async_brian2
@@ -31,7 +31,7 @@ def evaluate(asked: Asked, task: Task, on_sample=None) -> Answer:
         result, compilations = evaluate_async_brian2(network, task, stop, asked.on_device, asked.seed, on_sample)
     else:
         result = evaluate_async(network, task, stop=stop, dtype="float64", seed=asked.seed, on_sample=on_sample)
-    settings |= {"stop": str(asked.stop)} | ({} if asked.seed is None else {"order_seed": asked.seed})
+    settings |= {"stop": asked.stop} | ({} if asked.seed is None else {"order_seed": asked.seed})
     return Answer(result, network, settings, compilations)
 
 
@@ -101,7 +101,7 @@ def _opened(asked: Asked) -> tuple[AsynchronousNetwork, dict]:
 
 def _continuous(network: AsynchronousNetwork, asked: Asked, task: Task, stop: Stop) -> AsyncEvaluation:
     """Evaluate in continuous time: recorded event times, axonal delays, leak between any two events."""
-    if stop not in (DRAINED, parse_stop("first-output")):
+    if stop not in (DRAINED, first_output(scope="sample")):
         raise TrainingError("Continuous time has no forward steps: stop at 'drained' or 'first-output'.")
     speaker = asked.run.config["data"].get("held_out_speaker")
     archive = load(asked.data_name, asked.root, "validation", held_out_speaker=speaker)

@@ -113,7 +113,7 @@ class Data(Section):
 
 
 Training = section_of(
-    TrainingOptions, optimiser=Optimiser, loss=Loss | None, rule=Rule | None, schedule=Literal["cosine", "constant"],
+    TrainingOptions, optimiser=Optimiser, loss=Loss | None, rule=str | None, schedule=Literal["cosine", "constant"],
     theta_schedule=Literal["linear", "cosine"],
 )  # fmt: skip
 
