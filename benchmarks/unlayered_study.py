@@ -72,7 +72,7 @@ def run_cell(cell: dict, settings: dict) -> dict:
     tasks = [make_task(a, dt, duration and duration * ms, n) for a, n in zip(archives, limits, strict=True)]
     network = build_async(config, tasks[0], cell["seed"], settings["threads"])
     began = time.perf_counter()
-    for _ in train(network, tasks[0], AsyncConfiguration.read(config | {"training": training}).options()):
+    for _ in train(network, tasks[0], AsyncConfiguration.read(config).options()):
         pass
     seconds, rows = time.perf_counter() - began, []
     noise = {k: v for k, v in config["network"].items() if k == "noise"}  # a schedule belongs to training

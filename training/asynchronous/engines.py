@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from ...models.order.schedulers import TimedScheduler
+from ...models.order.stopping import Stop
 from ..tasks import Task
 from .evaluation import AsyncEvaluation, joined, summary
 
@@ -18,7 +19,7 @@ def evaluate_async_brian2(network, task: Task, stop: Stop, device, seed, on_samp
     return joined(network, task, [summary(network, run, task.labels)], run.seconds), run.compilations
 
 
-def continuous(network, archive, task: Task, scheduler: TimedScheduler, stop, engine="native", device="runtime"):
+def continuous(network, archive, task: Task, scheduler: TimedScheduler, stop: Stop, engine="native", device="runtime"):
     """Evaluate the first samples of an archive in continuous time.
 
     Parameters
