@@ -9,7 +9,7 @@ from importlib.metadata import version as _version
 __version__ = _version("brian2grad")
 
 _ROOMS = {
-    "equations": ("exact_memory", "gamma_memory", "lif", "asynchronous_lif", "spiking_gamma", "ModelError"),
+    "equations": ("exact_memory", "gamma_memory", "lif", "asynchronous_lif", "spiking_gamma", "derive_adjoint", "register_derivative", "ModelError"),
     "models": ("AsynchronousNetwork", "AsynchronousSpikingGamma", "SpikingGammaNetwork", "StepEvents"),
     "models.errors": ("EngineError", "NetworkError"),
     "training": (
@@ -17,12 +17,17 @@ _ROOMS = {
         "Adam",
         "DataError",
         "EventArchive",
+        "HybridProblem",
         "Run",
         "TrainingOptions",
+        "final_loss",
+        "integral_loss",
         "load",
         "load_splits",
         "make_task",
+        "spike_loss",
         "train",
+        "value_and_grad",
     ),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
