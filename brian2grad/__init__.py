@@ -9,7 +9,16 @@ from importlib.metadata import version as _version
 __version__ = _version("brian2grad")
 
 _ROOMS = {
-    "equations": ("exact_memory", "gamma_memory", "lif", "asynchronous_lif", "spiking_gamma", "derive_adjoint", "register_derivative", "ModelError"),
+    "equations": (
+        "exact_memory",
+        "gamma_memory",
+        "lif",
+        "asynchronous_lif",
+        "spiking_gamma",
+        "derive_adjoint",
+        "register_derivative",
+        "ModelError",
+    ),
     "models": ("AsynchronousNetwork", "AsynchronousSpikingGamma", "SpikingGammaNetwork", "StepEvents"),
     "models.errors": ("EngineError", "NetworkError"),
     "training": (

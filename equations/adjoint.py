@@ -75,7 +75,9 @@ class Adjoint:
         for rule in self.rules:
             if rule.name == name:
                 return rule
-        raise ModelError(f"'{self.neuron.system.name}' has no event rule '{name}'; it has {[r.name for r in self.rules]}.")
+        raise ModelError(
+            f"'{self.neuron.system.name}' has no event rule '{name}'; it has {[r.name for r in self.rules]}."
+        )
 
     def __str__(self) -> str:
         lines = [f"Adjoint of '{self.neuron.system.name}': p_x = dL/dx, time runs backward", "", str(self.equations)]
@@ -96,7 +98,9 @@ class Adjoint:
         for rule in self.rules:
             rows.append((rf"\text{{{rule.name}:}}\quad \kappa", rule.kappa))
             rows += [(f"{_latex(symbol('p_' + name))}^-", value) for name, value in rule.state.items()]
-            rows += [(rf"\Delta\, \partial L/\partial {_latex(symbol(n))}", value) for n, value in rule.gradient.items()]
+            rows += [
+                (rf"\Delta\, \partial L/\partial {_latex(symbol(n))}", value) for n, value in rule.gradient.items()
+            ]
         body = r" \\ ".join(f"{left} &= {_latex(right)}" for left, right in rows)
         return rf"$\begin{{aligned}} {body} \end{{aligned}}$"
 
@@ -207,13 +211,18 @@ def _spike(neuron, jac: NeuronJacobians) -> EventRule:
 def _equations(neuron, jac: NeuronJacobians, loss) -> Equations:
     """The adjoint flow as equations whose units Brian 2 checks, with what comes from the tape as parameters."""
     p = _p(jac)
-    rates = {**_named(p, jac.flow_x.T * p), **{f"q_{n}": v for n, v in _named(jac.q, jac.flow_q.T * p).items() if v != 0}}
+    rates = {
+        **_named(p, jac.flow_x.T * p),
+        **{f"q_{n}": v for n, v in _named(jac.q, jac.flow_q.T * p).items() if v != 0},
+    }
     dims = neuron.dimensions
     single, used = [], set()
     for name, rate in rates.items():
         own = dims.get(name[2:])
         if own is None:
-            raise ModelError(f"'{neuron.system.name}': the unit of '{name[2:]}' is not known; give it in the namespace.")
+            raise ModelError(
+                f"'{neuron.system.name}': the unit of '{name[2:]}' is not known; give it in the namespace."
+            )
         rate = rate.xreplace({symbol(GATE): symbol(OPEN)})
         used |= rate.free_symbols
         code = _text(rate) if rate != 0 else f"0*{name}/second"

@@ -115,7 +115,9 @@ def known(expression: sympy.Expr, model: str) -> sympy.Expr:
 
 def _constant(call) -> bool:
     """Whether nothing but the neuron's index goes in, so that the value is one constant a neuron."""
-    return bool(call.free_symbols) and {s.name for s in call.free_symbols} <= {"i", "N"} and call.func.__name__ != "rand"
+    return (
+        bool(call.free_symbols) and {s.name for s in call.free_symbols} <= {"i", "N"} and call.func.__name__ != "rand"
+    )
 
 
 def differentiate(expression: sympy.Expr, by: sympy.Symbol, model: str) -> sympy.Expr:
@@ -131,8 +133,8 @@ def differentiate(expression: sympy.Expr, by: sympy.Symbol, model: str) -> sympy
     for gate in expression.atoms(sympy.Function):
         if gate.func.__name__ == "Gate" and by in gate.free_symbols:
             raise ModelError(
-                f"'{model}': 'int({gate.args[0]} > 0)' switches where '{by}' crosses a value, which its derivative does "
-                "not see; write a smooth expression, or make the switch an event with a threshold of its own."
+                f"'{model}': 'int({gate.args[0]} > 0)' switches where '{by}' crosses a value, which its derivative "
+                "does not see; write a smooth expression, or make the switch an event with a threshold of its own."
             )
     result = expression.diff(by)
     if result.has(sympy.Derivative, sympy.Subs, sympy.DiracDelta):

@@ -273,7 +273,9 @@ def _refuse_equations(name: str, equations: Equations) -> None:
 def _refuse_operations(group) -> None:
     for event in group.events:
         if event != "spike":
-            raise ModelError(f"'{group.name}': the event '{event}' is not supported; only spikes have an adjoint so far.")
+            raise ModelError(
+                f"'{group.name}': the event '{event}' is not supported; only spikes have an adjoint so far."
+            )
     for item in group.contained_objects:
         if "run_regularly" in item.name:
             raise ModelError(f"'{group.name}': run_regularly acts on a clock and is not supported; use equations.")
@@ -286,7 +288,9 @@ def _resolver(group, namespace):
         try:
             return group.resolve_all({name}, namespace)[name]
         except KeyError:
-            raise ModelError(f"'{group.name}': '{name}' is neither a variable of the group nor in its namespace.") from None
+            raise ModelError(
+                f"'{group.name}': '{name}' is neither a variable of the group nor in its namespace."
+            ) from None
 
     return resolve
 

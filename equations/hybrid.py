@@ -26,7 +26,6 @@ from brian2 import Equations
 from brian2.core.namespace import DEFAULT_UNITS
 from brian2.core.variables import Constant
 from brian2.stateupdaters.base import StateUpdateMethod
-from sympy.core.function import AppliedUndef
 
 from .decay import Decay
 from .errors import ModelError

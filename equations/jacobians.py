@@ -13,7 +13,9 @@ from .statements import symbol
 
 
 def _matrix(expressions, by, model):
-    return sympy.Matrix(len(expressions), len(by), lambda r, c: differentiate(sympy.sympify(expressions[r]), by[c], model))
+    return sympy.Matrix(
+        len(expressions), len(by), lambda r, c: differentiate(sympy.sympify(expressions[r]), by[c], model)
+    )
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,9 @@ def _refuse(synapses) -> None:
         )
     for pathway in synapses._pathways:
         if pathway.prepost != "pre" or pathway.event != "spike":
-            raise ModelError(f"'{name}': the pathway '{pathway.objname}' is not on_pre of a spike; only on_pre is supported.")
+            raise ModelError(
+                f"'{name}': the pathway '{pathway.objname}' is not on_pre of a spike; only on_pre is supported."
+            )
 
 
 def _lines(code: str):

@@ -131,7 +131,9 @@ class Backward:
             return
         key = ("backward", tuple((t.text, t.start, t.stop) for t in terms))
         rates = _cached(
-            group, key, lambda: group.functions.backward(sum((t.expression for t in terms), sympy.Integer(0)), group.name)
+            group,
+            key,
+            lambda: group.functions.backward(sum((t.expression for t in terms), sympy.Integer(0)), group.name),
         )
 
         def rate(s, y):
@@ -146,7 +148,9 @@ class Backward:
         while solver.status == "running":
             solver.step()
         if solver.status == "failed" or not np.isfinite(solver.y).all():
-            raise NetworkError(f"The adjoint of '{group.name}', neuron {index}, is not finite before t = {flight.end:.9g} s.")
+            raise NetworkError(
+                f"The adjoint of '{group.name}', neuron {index}, is not finite before t = {flight.end:.9g} s."
+            )
         p[index] = solver.y[:n]
         q[index] += solver.y[n:]
 
@@ -191,7 +195,9 @@ class Backward:
         n, p = len(group.states), self.p[group.name][event.index]
         before = (event.t, 1, event.before, event.held, theta)
         after = np.asarray(f.flow(event.t, event.gate, event.after, event.held, theta))
-        kappa = self.kappa[event.spike] + self._lost(event, 1, event.gate) + p @ (np.asarray(f.reset_rate(*before)) - after)
+        kappa = (
+            self.kappa[event.spike] + self._lost(event, 1, event.gate) + p @ (np.asarray(f.reset_rate(*before)) - after)
+        )
         direct = np.zeros(n + len(group.wrt))
         for term in group.at_spikes(event.index):
             key = ("spike", term.text, term.start)

@@ -69,7 +69,9 @@ def final_loss(text: str, group) -> Loss:
 
 def _term(kind, text, group) -> Term:
     if not isinstance(text, str):
-        raise NetworkError(f"A loss is text in the model's variables, such as 'v**2'; {text!r} is {type(text).__name__}.")
+        raise NetworkError(
+            f"A loss is text in the model's variables, such as 'v**2'; {text!r} is {type(text).__name__}."
+        )
     if not isinstance(group, NeuronGroup | Subgroup):
         raise NetworkError(f"The loss '{text}' reads a NeuronGroup or a part of one, not a {type(group).__name__}.")
     return Term(kind, text, group)
@@ -110,7 +112,16 @@ def parse_term(term: Term, neuron, namespace) -> ParsedTerm:
     names = {s.name for s in expression.free_symbols} - inner
     parameters = tuple(sorted(n for n in names if n in text.free or n in whole.equations))
     return ParsedTerm(
-        term.kind, term.text, whole.name, start, stop, expression, text.inputs, text.constants, parameters, text.dimensions
+        term.kind,
+        term.text,
+        whole.name,
+        start,
+        stop,
+        expression,
+        text.inputs,
+        text.constants,
+        parameters,
+        text.dimensions,
     )
 
 
@@ -146,5 +157,7 @@ def loss_dimension(loss: Loss, namespace):
         found.append(dim * second.dim if term.kind == INTEGRAL else dim)
     for term, dim in zip(loss.terms, found, strict=True):
         if not have_same_dimensions(dim, found[0]):
-            raise DimensionMismatchError(f"The loss '{term.text}' cannot be added to '{loss.terms[0].text}'", dim, found[0])
+            raise DimensionMismatchError(
+                f"The loss '{term.text}' cannot be added to '{loss.terms[0].text}'", dim, found[0]
+            )
     return found[0]

@@ -157,7 +157,9 @@ def _group(item, synapses, loss, wrt, namespace, values, dimensions) -> Group:
     neuron = neuron_of(item, namespace, altered)
     terms = [parse_term(t, neuron, namespace) for t in loss.terms if whole_group(t.group)[0].name == item.name]
     theta = sorted({*neuron.system.parameters, *(n for t in terms for n in t.parameters)})
-    jumps = [p for s in synapses if whole_group(s.target)[0].name == item.name for p in pathways_of(s, neuron, namespace)]
+    jumps = [
+        p for s in synapses if whole_group(s.target)[0].name == item.name for p in pathways_of(s, neuron, namespace)
+    ]
     for jump in jumps:  # parameters of the target that only its synapses read
         names = {s.name for table in (jump.jump, jump.jump_refractory) for e in table.values() for s in e.free_symbols}
         own = {*neuron.system.states, *jump.parameters, *jump.constants}

@@ -154,7 +154,9 @@ class _Run:
         for pathway in self.network.pathways:
             delays = self.values[pathway.name, DELAY]
             if not (np.isfinite(delays).all() and (delays >= 0).all()):
-                raise NetworkError(f"'{pathway.name}': delays must be finite and not negative; found {delays.min()!r} s.")
+                raise NetworkError(
+                    f"'{pathway.name}': delays must be finite and not negative; found {delays.min()!r} s."
+                )
         for name, group in self.network.groups.items():
             self.tape.cells[name] = [self._cell(group, n) for n in range(group.n)]
         for name, neurons in self.network.generators.items():
@@ -240,7 +242,11 @@ class _Run:
             else:
                 self._fly(cell, t, before)
             return
-        flight, after, event = cell.flight, before, Event(kind, t, cell.group, cell.index, before, before, cell.flight, 1, [])
+        flight, after, event = (
+            cell.flight,
+            before,
+            Event(kind, t, cell.group, cell.index, before, before, cell.flight, 1, []),
+        )
         cell.armed = flight.armed_since <= t
         if kind == OPEN:
             cell.gate, event.spike = 1, what[1]
@@ -289,12 +295,14 @@ class _Run:
             slope = functions.slope(t, 1, before, cell.held, cell.theta)[0]
             if not slope > 0:
                 raise NetworkError(
-                    f"'{group.name}', neuron {cell.index} touches its threshold at t = {t:.9g} s with slope {slope}: the "
-                    "time of this spike has no derivative."
+                    f"'{group.name}', neuron {cell.index} touches its threshold at t = {t:.9g} s with slope {slope}: "
+                    "the time of this spike has no derivative."
                 )
             self.tape.least_slope = min(self.tape.least_slope, slope)
         number = len(self.tape.spikes)
-        event = Event(kind, t, group, cell.index, before, after, flight, 0 if group.gates else 1, cell.held, spike=number)
+        event = Event(
+            kind, t, group, cell.index, before, after, flight, 0 if group.gates else 1, cell.held, spike=number
+        )
         event.cause = cell.last_event if kind == INDUCED else None
         self.tape.events.append(event)
         cell.last_event, cell.last_spike, cell.spiked_at = event, number, t
@@ -310,8 +318,8 @@ class _Run:
             margins = [functions.margin(t, 1, x, cell.held, cell.theta)[0] for x in (after, before)]
             if margins[0] > 0 or margins[0] >= margins[1]:
                 raise NetworkError(
-                    f"'{group.name}', neuron {cell.index} is still above its threshold after its reset at t = {t:.9g} s; "
-                    "give it a reset below the threshold, or a refractory period."
+                    f"'{group.name}', neuron {cell.index} is still above its threshold after its reset at t = {t:.9g} s; give "
+                    "it a reset below the threshold, or a refractory period."
                 )
         self._emit(t, group.name, cell.index)
         self._fly(cell, t, after)

@@ -47,7 +47,13 @@ def lif_current():
            tau_s : second (constant, shared)""",
         threshold="v > theta", reset="v = V_r", refractory=3 * ms,
     )  # fmt: skip
-    group.tau_m, group.tau_s, group.E, group.v, group.I = [10, 12, 14] * ms, 5 * ms, [1.2, 0.5, 0.3], [0.1, 0.2, 0.3], 0.1
+    group.tau_m, group.tau_s, group.E, group.v, group.I = (
+        [10, 12, 14] * ms,
+        5 * ms,
+        [1.2, 0.5, 0.3],
+        [0.1, 0.2, 0.3],
+        0.1,
+    )
     spikes, feed = driven(group, "I", "1", np.linspace(0.5, 2, 6))
     loop = Synapses(group, group, "weight : 1", on_pre="I_post += weight")
     loop.connect(condition="i != j")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from brian2 import Network, NeuronGroup, Quantity, SpikeGeneratorGroup, Synapses
+from brian2 import Network, NeuronGroup, Quantity, SpikeGeneratorGroup, Synapses, second
 from brian2.core.base import Nameable
 from brian2.groups.group import get_local_namespace
 from brian2.groups.subgroup import Subgroup
 from brian2.synapses.synapses import SynapticPathway
 from brian2.units.fundamentalunits import fail_for_dimension_mismatch
-from brian2 import second
 
 from ...models.hybrid.adjoint import Backward, loss_value
 from ...models.hybrid.losses import Loss
@@ -54,7 +53,9 @@ class HybridProblem:
         self.keys = [_key(*entry) for entry in self.wrt]
         objects = network.objects if isinstance(network, Network) else network
         for (item, _), (name, _) in zip(self.wrt, self.keys, strict=True):
-            known = {o.name for o in objects} | {p.name for o in objects if isinstance(o, Synapses) for p in o._pathways}
+            known = {o.name for o in objects} | {
+                p.name for o in objects if isinstance(o, Synapses) for p in o._pathways
+            }
             if name not in known:
                 raise TrainingError(f"'{getattr(item, 'name', item)}' in wrt is not in the network.")
         self.network: HybridNetwork = build(network, loss, self.keys, namespace)
@@ -121,7 +122,9 @@ def value_and_grad(network, loss, wrt, duration, *, namespace=None, level=0):
 
 def _pair(entry):
     if not (isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[1], str)):
-        raise TrainingError(f"wrt has the entry {entry!r}; give (object, variable name) pairs, such as (synapses, 'w').")
+        raise TrainingError(
+            f"wrt has the entry {entry!r}; give (object, variable name) pairs, such as (synapses, 'w')."
+        )
     return entry
 
 
@@ -129,9 +132,13 @@ def _key(item, variable) -> tuple[str, str]:
     if isinstance(item, Synapses) and variable == DELAY:
         if len(item._pathways) != 1:
             names = [p.objname for p in item._pathways]
-            raise TrainingError(f"'{item.name}' has the pathways {names}; name one, as in (synapses.{names[0]}, 'delay').")
+            raise TrainingError(
+                f"'{item.name}' has the pathways {names}; name one, as in (synapses.{names[0]}, 'delay')."
+            )
         return item._pathways[0].name, DELAY
-    if isinstance(item, Subgroup) or not isinstance(item, NeuronGroup | Synapses | SpikeGeneratorGroup | SynapticPathway):
+    if isinstance(item, Subgroup) or not isinstance(
+        item, NeuronGroup | Synapses | SpikeGeneratorGroup | SynapticPathway
+    ):
         described = item.name if isinstance(item, Nameable) else repr(item)
         raise TrainingError(f"wrt names {described}; give a whole NeuronGroup, Synapses or SpikeGeneratorGroup.")
     return item.name, variable
