@@ -16,6 +16,7 @@ written.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,11 +27,12 @@ from brian2 import Equations
 from brian2.core.namespace import DEFAULT_UNITS
 from brian2.core.variables import Constant
 from brian2.stateupdaters.base import StateUpdateMethod
+from brian2.utils.stringtools import get_identifiers
 
-from .decay import Decay
 from .errors import ModelError
 from .propagator import ExactMemory
-from .statements import compose, condition, expand_subexpressions, numeric, substituted, symbol, unit_values
+from .statements import compose, condition, substituted, symbol, unit_values
+from .steps import Decay, StepMap
 
 MAPS = ("flow", "margin", "reset", "jump")
 _FIELDS = ("name", "threshold", "reset", "on_pre", "method")
@@ -137,7 +139,7 @@ class HybridSystem:
         """
         by = (by,) if isinstance(by, str) else tuple(by)
         if isinstance(of, str):
-            return _jacobian(self, of, by).copy()
+            return _jacobian(self, of, by).as_mutable()
         return _differentiated(self, of, by)
 
     def step(self, dt) -> StepMap:
@@ -167,37 +169,6 @@ class HybridSystem:
         """
         by = (by,) if isinstance(by, str) else by
         return _decay(self, None if by is None else tuple(by), tuple(states or self.continuous))
-
-
-@dataclass(frozen=True)
-class StepMap:
-    """One time step of all differential variables, ``next[name]`` as an expression of the old values."""
-
-    states: tuple[str, ...]
-    next: dict[str, sympy.Expr]
-
-    def linear(self, names: tuple[str, ...]) -> np.ndarray:
-        """Matrix of the update restricted to `names`, which must be linear and closed under it.
-
-        Raises
-        ------
-        ModelError
-            If the update of a name is not a linear function of `names` with constant coefficients.
-        """
-        symbols = [symbol(name) for name in names]
-        matrix = np.zeros((len(names), len(names)))
-        for row, name in enumerate(names):
-            expression = self.next[name]
-            try:
-                matrix[row] = [numeric(expression.diff(s)) for s in symbols]
-                offset = numeric(expression.subs(dict.fromkeys(symbols, 0)))
-            except (TypeError, AttributeError) as error:
-                raise ModelError(
-                    f"The update of '{name}', {expression}, is not linear with constant coefficients ({error})."
-                ) from None
-            if offset != 0:
-                raise ModelError(f"The update of '{name}' has the constant part {offset}; a memory must have none.")
-        return matrix
 
 
 # -- derivation: done once per text, as networks are made by the hundred and their equations are not --------------
@@ -235,8 +206,7 @@ def _derive(text: _Text, method: _Method, name, threshold, reset, on_pre) -> Hyb
     if equations.is_stochastic:
         noise = ", ".join(sorted(equations.stochastic_variables))
         raise ModelError(f"'{name}' contains noise ({noise}), of which no map is derived; remove it.")
-    written = functools.partial(expand_subexpressions, equations)
-    after = {v: written(e) for v, e in compose(reset or "").items()}
+    after = compose(reset or "", equations)
     arrived = _arrived(equations, on_pre or "", name)
     changed = dict.fromkeys((*after, *arrived))
     wrong = sorted(equations.subexpr_names & changed.keys())
@@ -260,21 +230,20 @@ def _symbols(expressions) -> set:
 
 def _arrived(equations, on_pre: str, name: str) -> dict[str, sympy.Expr]:
     """Map of ``on_pre`` with the neuron's own variables written without ``_post``."""
-    composed = compose(on_pre)
-    names = {s.name for s in _symbols(composed.values())} | composed.keys()
-    both = sorted(names & equations.names)
+    code = re.sub("#.*", "", on_pre)
+    both = sorted(get_identifiers(code) & equations.names)
     if both:
         raise ModelError(
             f"on_pre of '{name}' names '{both[0]}', which is a variable of the neuron: write '{both[0]}_post' for it, "
             "and give the synapse's variable another name."
         )
+    composed = compose(re.sub(r"\b(\w+)_post\b", r"\1", code), equations)
     sent = sorted(v for v in composed if v.endswith("_pre"))
     if sent:
         raise ModelError(
             f"on_pre of '{name}' changes '{sent[0]}'; a spike may only change the neuron that receives it."
         )
-    own = {symbol(n): symbol(n.removesuffix("_post")) for n in names if n.endswith("_post")}
-    return {v.removesuffix("_post"): expand_subexpressions(equations, e.xreplace(own)) for v, e in composed.items()}
+    return composed
 
 
 @functools.lru_cache(_CACHED)
@@ -285,12 +254,11 @@ def _step(system: HybridSystem, dt) -> StepMap:
         raise ModelError(f"The step of '{system.name}' is exact for a number of seconds, not for the symbol {dt}.")
     variables = {} if symbolic else {"dt": Constant("dt", np.array([float(dt)]))}
     code = StateUpdateMethod.apply_stateupdater(equations, variables, system.method or _UPDATERS, {})
-    composed = compose(code)
+    composed = compose(code, equations)
     length = {symbol("dt"): dt if symbolic else sympy.Float(dt, 17)}
     table = {}
     for name in system.continuous:
-        expression = expand_subexpressions(equations, composed[name])
-        table[name] = expression.xreplace(length | unit_values(expression))
+        table[name] = composed[name].xreplace(length | unit_values(composed[name]))
     return StepMap(system.continuous, table)
 
 

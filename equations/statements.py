@@ -74,13 +74,17 @@ def condition(equations: Equations, text: str) -> sympy.Expr:
     return left - right if isinstance(tree.ops[0], ast.Gt) else right - left
 
 
-def compose(code: str) -> dict[str, sympy.Expr]:
+def compose(code: str, equations: Equations | None = None) -> dict[str, sympy.Expr]:
     """Compose statements executed one after another into one map: variable -> expression of the old values.
+
+    As in Brian 2, a subexpression has the value that follows from the variables when a statement reads it.
 
     Parameters
     ----------
     code : str
         Statements such as ``v = V_r; u += b``, separated by newlines or semicolons.
+    equations : Equations, optional
+        Their subexpressions are written out.
 
     Returns
     -------
@@ -93,7 +97,8 @@ def compose(code: str) -> dict[str, sympy.Expr]:
         if not line:
             continue
         variable, op, expression, _ = parse_statement(line)
-        value = parse(expression).xreplace(env)
+        value = parse(expression) if equations is None else substituted(equations, expression)
+        value = value.xreplace(env)
         target = symbol(variable)
         if op != "=":
             old = env.get(target, target)

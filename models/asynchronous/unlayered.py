@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
 from dataclasses import dataclass
 
 import numpy as np
-import sympy
 from scipy import sparse
 
-from ...equations import ModelError
-from ...equations.update import compose, condition, expand_subexpressions, parse, symbol, update_map
 from ..native.build import compile_library, render
-from ..native.express import cpp
 from ..native.structures import Population, address
 from ..order.tape import Tape
 from .connectivity import Connectivity
+from .lowering import leak_factors
+from .surrogate_lowering import lower_surrogate
 
 # Gradients are summed over this many groups of samples, whatever the number of threads: results do not depend on it.
 N_SHARDS = 8
 FILLERS = {"none": 0, "first": 1, "random": 2, "all": 1}  # "all": first ones, without end
-PRIMITIVES = {
-    "arctan": "gain*arctan(k*x)",
-    "fast_sigmoid": "gain*x/(1 + k*abs(x))",
-    "sigmoid": "gain/(1 + exp(-k*x))",
-}
 
 
 @dataclass(frozen=True)
@@ -89,7 +81,7 @@ class UnlayeredEngine:
     def __init__(self, model, surrogate="arctan", dtype="float32", threads=None):
         self.dtype = np.dtype(dtype)
         self.threads = threads or len(os.sched_getaffinity(0))
-        code = _code(model, surrogate)
+        code = lower_surrogate(model, surrogate)
         self.parameters: tuple[str, ...] = code["parameters"]
         source = render("asynchronous/unlayered.cpp.jinja", **code)
         self._library = compile_library(source, self.dtype.name)
@@ -163,7 +155,7 @@ class UnlayeredEngine:
             n_samples=n_samples, n_steps=n_steps, n_inputs=connectivity.n_inputs, n_neurons=n,
             n_outputs=connectivity.n_outputs, n_weights=n_weights, first_layer=connectivity.sizes[1],
             layer_of=call.keep(connectivity.layer_of(), np.int32), sources=sources, projections=projections,
-            leak=call.keep(leak(model, dt, n)), sigma=None if sigma is None else call.keep(sigma),
+            leak=call.keep(leak_factors(model, dt, n)), sigma=None if sigma is None else call.keep(sigma),
             parameters=call.keep(np.array(tables or [0]), np.uint64),
             sample_ids=call.keep(ids, np.int64), initial=call.optional(initial), first_step=first_step,
             seed=reversal.seed % 2**64, spike_dropout=reversal.spike_dropout,
@@ -236,66 +228,6 @@ class _Call:
             first=first, width=w.shape[1], ptr=self.keep(w.indptr, np.int64),
             targets=self.keep(w.indices + np.int32(first), np.int32), weights=self.keep(w.data), offset=offset,
         )  # fmt: skip
-
-
-def leak(model, dt: float, n: int, derivative: bool = False) -> np.ndarray:
-    """Factor by which each of `n` membranes decays over a timestep of `dt` seconds, or its derivative by ``tau_m``."""
-    key = tuple(str(e) for e in model.model.values()), dt
-    if key not in _LEAKS:
-        (state,) = model.model.diff_eq_names
-        factor = sympy.simplify(update_map(model.model, dt, model.method).next[state].diff(symbol(state)))
-        if {s.name for s in factor.free_symbols} - {"tau_m"}:
-            raise ModelError(f"The leak factor {factor} may only depend on tau_m.")
-        tau = symbol("tau_m")
-        _LEAKS[key] = [sympy.lambdify([tau], f, "numpy") for f in (factor, factor.diff(tau))]
-    tau = np.asarray(model.constants["tau_m"], dtype=float)
-    return np.array(np.broadcast_to(_LEAKS[key][int(derivative)](tau), (n,)))
-
-
-_LEAKS: dict = {}
-
-
-def _code(model, surrogate: str) -> dict:
-    """Template values: the margin, the reset and their derivatives, and the slope of the primitive."""
-    key = (tuple(str(e) for e in model.model.values()), model.threshold, model.reset, surrogate)
-    if key not in _CODES:
-        _CODES[key] = _derive(model, surrogate)
-    return _CODES[key]
-
-
-_CODES: dict = {}
-
-
-def _derive(model, surrogate: str) -> dict:
-    (state,) = model.model.diff_eq_names
-    v, x = symbol(state), symbol("x")
-    margin = condition(model.model, model.threshold)
-    reset = expand_subexpressions(model.model, compose(model.reset).get(state, v))
-    names = tuple(sorted(s.name for s in (margin.free_symbols | reset.free_symbols) - {v}))
-    text = lambda e: cpp(sympy.sympify(e).xreplace({v: symbol("v")}))  # noqa: E731
-    return {
-        "parameters": names,
-        "margin": text(margin),
-        "margin_by_v": text(margin.diff(v)),
-        "margin_by": {name: text(margin.diff(symbol(name))) for name in names},
-        "reset": text(reset),
-        "reset_by_v": text(reset.diff(v)),
-        "reset_by": {name: text(reset.diff(symbol(name))) for name in names},
-        # The unqualified abs may be the one of integers.
-        "slope": cpp(_slope(PRIMITIVES[surrogate], x)).replace("abs(", "std::abs("),
-    }
-
-
-@functools.cache
-def _slope(primitive: str, x) -> sympy.Expr:
-    slope = parse(primitive).diff(x)
-    return sympy.simplify(slope.replace(lambda e: e.is_Mul and e.has(sympy.sign), _absolute))
-
-
-def _absolute(product):
-    """``x*sign(x)`` as ``abs(x)``."""
-    (sign,) = product.atoms(sympy.sign)
-    return product.subs(sign, 1).subs(sign.args[0], sympy.Abs(sign.args[0])) if product.has(sign.args[0]) else product
 
 
 _int, _pointer, _real = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double

@@ -8,6 +8,7 @@ import numpy as np
 from brian2 import Quantity, ms, second
 
 from ...equations import spiking_gamma
+from ...equations.gamma import known_memory
 from ...equations.memory import memory_update
 from ...equations.text import positive_times
 from ..checks import checked_sizes, checked_theta
@@ -57,7 +58,7 @@ class SpikingGammaNetwork(StoredNetwork):
         Time step. Nothing else depends on it, so a trained network can be run at another one.
     ratio : float
         Geometric factor between the buckets' time constants.
-    memory : {'paper', 'exact'}
+    memory : {'paper', 'continuous'}
         Published recursion or continuous gamma kernel, see `gamma_memory`.
     buckets : {'neuron', 'synapse'}
         Bucket weights per neuron or per synapse, see `spiking_gamma`.
@@ -113,7 +114,7 @@ class SpikingGammaNetwork(StoredNetwork):
         self.sizes = checked_sizes(sizes)
         self.K, self.theta = K, checked_theta(theta, len(self.sizes) - 2)
         self.tau = Quantity(positive_times(tau, K, ratio), dim=second.dim)
-        self.memory, self.buckets, self.bias = memory, buckets, bool(bias)
+        self.memory, self.buckets, self.bias = known_memory(memory), buckets, bool(bias)
         self.adaptation, self.tau_theta = float(adaptation), tau_theta
         self.multiple, self.signed = bool(multiple), bool(signed)
         self.train_tau, self.seed, self.threads = bool(train_tau), seed, threads

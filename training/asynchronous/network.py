@@ -10,9 +10,9 @@ from brian2 import Quantity, second
 from scipy import sparse
 
 from ...models.asynchronous.connectivity import Connectivity, layered
+from ...models.asynchronous.lowering import leak_factors as leak_factor
 from ...models.asynchronous.network import AsynchronousNetwork
 from ...models.asynchronous.unlayered import UnlayeredEngine
-from ...models.asynchronous.unlayered import leak as leak_factor
 from ...models.errors import NetworkError
 from ...models.events import bin_events
 from ...models.gamma.windows import window_of

@@ -46,7 +46,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ...models.asynchronous.unlayered import FILLERS, PRIMITIVES, Reversal
+from ...models.asynchronous.surrogate_lowering import PRIMITIVES
+from ...models.asynchronous.unlayered import FILLERS, Reversal
 from ...models.order.schedulers import LayerSynchronous
 from ..errors import TrainingError
 

@@ -44,7 +44,7 @@ def train(
         str | None, typer.Option(help="Time constant of the buckets, or of the membranes, such as 30ms.")
     ] = None,
     theta: Annotated[float | None, typer.Option(help="Threshold.")] = None,
-    memory: Annotated[str | None, typer.Option(help="paper or exact.")] = None,
+    memory: Annotated[str | None, typer.Option(help="paper or continuous.")] = None,
     buckets: Annotated[str | None, typer.Option(help="Bucket weights per neuron or synapse.")] = None,
     adaptation: Annotated[float | None, typer.Option(help="Multiplicative threshold adaptation.")] = None,
     train_tau: Annotated[bool | None, typer.Option("--train-tau", help="Train the time constants too.")] = None,

@@ -1,4 +1,4 @@
-"""How states decay to zero, as a function of parameters: rates, factors over a time step, and their derivatives."""
+"""A time step as a map, and how states decay to zero, as a function of parameters and with derivatives by them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,40 @@ from dataclasses import dataclass
 import numpy as np
 import sympy
 
+from .errors import ModelError
 from .propagator import propagator, propagator_slope
-from .statements import symbol
+from .statements import numeric, symbol
+
+
+@dataclass(frozen=True)
+class StepMap:
+    """One time step of all differential variables, ``next[name]`` as an expression of the old values."""
+
+    states: tuple[str, ...]
+    next: dict[str, sympy.Expr]
+
+    def linear(self, names: tuple[str, ...]) -> np.ndarray:
+        """Matrix of the update restricted to `names`, which must be linear and closed under it.
+
+        Raises
+        ------
+        ModelError
+            If the update of a name is not a linear function of `names` with constant coefficients.
+        """
+        symbols = [symbol(name) for name in names]
+        matrix = np.zeros((len(names), len(names)))
+        for row, name in enumerate(names):
+            expression = self.next[name]
+            try:
+                matrix[row] = [numeric(expression.diff(s)) for s in symbols]
+                offset = numeric(expression.subs(dict.fromkeys(symbols, 0)))
+            except (TypeError, AttributeError) as error:
+                raise ModelError(
+                    f"The update of '{name}', {expression}, is not linear with constant coefficients ({error})."
+                ) from None
+            if offset != 0:
+                raise ModelError(f"The update of '{name}' has the constant part {offset}; a memory must have none.")
+        return matrix
 
 
 @dataclass(frozen=True, eq=False)
