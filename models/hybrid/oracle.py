@@ -318,8 +318,8 @@ class _Run:
             margins = [functions.margin(t, 1, x, cell.held, cell.theta)[0] for x in (after, before)]
             if margins[0] > 0 or margins[0] >= margins[1]:
                 raise NetworkError(
-                    f"'{group.name}', neuron {cell.index} is still above its threshold after its reset at t = {t:.9g} s; give "
-                    "it a reset below the threshold, or a refractory period."
+                    f"'{group.name}', neuron {cell.index} is still above its threshold after its reset at "
+                    f"t = {t:.9g} s; give it a reset below the threshold, or a refractory period."
                 )
         self._emit(t, group.name, cell.index)
         self._fly(cell, t, after)

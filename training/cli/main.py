@@ -12,6 +12,7 @@ from ...equations import ModelError
 from ...models.errors import EngineError, NetworkError
 from ..data import DataError
 from ..errors import RunError, TrainingError
+from .check import check
 from .evaluate import evaluate, simulate
 from .info import figures, info
 from .train import train
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Gradient training for spiking networks written in Brian 2.",
 )
-for command in (train, evaluate, simulate, figures, info):
+for command in (train, evaluate, simulate, check, figures, info):
     app.command()(command)
 
 
