@@ -50,7 +50,7 @@ _Gradient = section_of(
 class UnlayeredTable(_Gradient):
     """``[unlayered]``: the surrogate gradient, what it trains, and the orders it is taken in."""
 
-    clip: Annotated[float, Field(ge=0)] = 1.0
+    clip: Annotated[float, Field(ge=0)] | None = 1.0
     groups: list[ForwardGroup] | None = None
     trained: list[Literal["w", "V_th", "tau_m", "tau", "sigma"]] = ["w"]
     mixed_schedulers: list[Untimed] = list(MIXED)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 
 from ...models.order.schedulers import TimedScheduler
+from ...models.order.stopping import Stop
 from ..tasks import Task
 from .evaluation import AsyncEvaluation, joined, summary
 
 
-def evaluate_async_brian2(network, task: Task, stop, device, seed, on_sample) -> tuple[AsyncEvaluation, int]:
+def evaluate_async_brian2(network, task: Task, stop: Stop, device, seed, on_sample) -> tuple[AsyncEvaluation, int]:
     """Evaluate in Brian 2, one tick per forward step; the groups are those of the compiled engine."""
     run = network.brian2(
         task.events, device=device, stop=stop, progress=on_sample,
@@ -18,7 +19,7 @@ def evaluate_async_brian2(network, task: Task, stop, device, seed, on_sample) ->
     return joined(network, task, [summary(network, run, task.labels)], run.seconds), run.compilations
 
 
-def continuous(network, archive, task: Task, scheduler: TimedScheduler, stop, engine="native", device="runtime"):
+def continuous(network, archive, task: Task, scheduler: TimedScheduler, stop: Stop, engine="native", device="runtime"):
     """Evaluate the first samples of an archive in continuous time.
 
     Parameters

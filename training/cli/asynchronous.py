@@ -54,7 +54,7 @@ def simulate(asked: Asked, task: Task, sample: int, echo, plot=None) -> None:
         echo("no output spike")
     if plot is not None:
         from ..plots.asynchronous import async_figure
-        from ..plots.gamma import save_figure
+        from ..plots.style import save_figure
 
         many = network.run(task.events.take(slice(0, 200)), record=True, stop=stop)
         save_figure(async_figure(network, result, label, many, task.labels[:200]), plot)

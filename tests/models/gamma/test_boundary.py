@@ -3,7 +3,9 @@
 import copy
 import pickle
 import re
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from brian2grad.models import NetworkError, SpikingGammaNetwork
 from brian2grad.models.asynchronous_gamma.network import AsynchronousSpikingGamma
 from brian2grad.models.errors import EngineError
 from brian2grad.models.gamma.stream import GammaStream
+from brian2grad.models.native import build
 from brian2grad.training import Adam, TrainingError
 from brian2grad.training.gamma.online import OnlineLearner
 
@@ -52,7 +55,9 @@ EVENT_FAULTS = [
     pytest.param("units", lambda e: e.units.astype(float), "events.units has type float64, expected", id="float-units"),
     pytest.param("units", lambda e: e.units[:-1], "events.values has shape", id="units-too-short"),
     pytest.param("values", lambda e: changed(e.values, 3, np.nan, float), "events.values[3] = nan", id="nan-amount"),
-    pytest.param("values", lambda e: changed(e.values, 3, np.inf, np.float32), "events.values[3] = inf", id="inf-amount"),
+    pytest.param(
+        "values", lambda e: changed(e.values, 3, np.inf, np.float32), "events.values[3] = inf", id="inf-amount"
+    ),
     pytest.param("values", lambda e: e.values[:-1], "events.values has shape", id="values-too-short"),
     pytest.param("ptr", lambda e: e.ptr[:-1], "events.ptr has shape (60,), expected (61,)", id="ptr-too-short"),
     pytest.param("ptr", lambda e: changed(e.ptr, 7, 90), "events.ptr falls from 90 to", id="ptr-falls"),
@@ -93,7 +98,9 @@ LOSS_FAULTS = [
         for s in ((N, T, OUT + 1), (N, OUT), (N, T, 1), (N, T), (N - 1, T, OUT))
     ],
     pytest.param(
-        {"loss": "external", "targets": changed(np.zeros((N, T, OUT)), (1, 2, 0), np.nan)}, "targets[1, 2, 0] = nan", id="nan"
+        {"loss": "external", "targets": changed(np.zeros((N, T, OUT)), (1, 2, 0), np.nan)},
+        "targets[1, 2, 0] = nan",
+        id="nan",
     ),
 ]
 
@@ -152,7 +159,9 @@ def test_a_stream_runs_on_as_a_batch_does(network, events):
     """Traces and spikes per neuron come from the same code; steps without a loss have no error."""
     layers, whole = network.layer_parameters(), network.forward(events, traces=True, count_neurons=True)
     with GammaStream(network.engine(), layers, N, T) as stream:
-        parts = [stream.advance(layers, events.steps(a, a + 5), traces=True, count_neurons=True) for a in range(0, T, 5)]
+        parts = [
+            stream.advance(layers, events.steps(a, a + 5), traces=True, count_neurons=True) for a in range(0, T, 5)
+        ]
         gradients = stream.reverse(layers, flush=True).gradients
     np.testing.assert_array_equal(np.concatenate([p.signals[0] for p in parts], axis=1), whole.signals[0])
     np.testing.assert_array_equal(sum(p.neuron_spikes for p in parts), whole.neuron_spikes)
@@ -181,11 +190,23 @@ def test_steps_of_a_learner_are_checked(network, step, text):
 def test_targets_of_a_learner_are_checked(network):
     learner = OnlineLearner(network, window=4)
     for target in (1.7, 3, -2, "1"):
-        refuses(TrainingError, f"target = {target!r}; expected a class from 0 to 2", learner.step, [1], target)
+        refuses(TrainingError, f"target {target!r}: expected a class from 0 to 2", learner.step, [1], target)
     learner.step([1, 1, 3], np.int32(2))
     learner.step(([], []))
     learner.step([])
-    refuses(NetworkError, "targets[0, 0, 1] = nan", OnlineLearner(network, loss="squared_error").step, [1], [0, np.nan, 0])
+    refuses(
+        NetworkError, "targets[0, 0, 1] = nan", OnlineLearner(network, loss="squared_error").step, [1], [0, np.nan, 0]
+    )
+
+
+HEADERS = ["gamma/arguments.h", "gamma/spans.hpp", "gamma/driver.hpp", "gamma/stream.hpp", "native/lanes.hpp"]
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_headers_include_what_they_use(header):
+    models = Path(build.__file__).parents[1]
+    command = [build.compiler(), "-std=c++17", "-fsyntax-only", "-w", f"-I{models}", "-DREAL=float", "-x", "c++"]
+    subprocess.run([*command, str(models / header)], check=True)
 
 
 # -- copies ------------------------------------------------------------------------------------------------------------
