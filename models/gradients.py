@@ -196,7 +196,7 @@ class Online:
             raise NetworkError(f"window = {self.window}: give a number of timesteps >= 1, or None.")
 
 
-GRADIENTS = {kind.name: kind for kind in (Filter, Online, Direct, Detached, Unlayered)}
+GRADIENTS = {kind.name: kind for kind in (Filter, Direct, Detached, Online, Unlayered)}
 
 
 def parse_gradient(text: str, **options):

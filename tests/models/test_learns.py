@@ -107,7 +107,7 @@ def test_gradients_are_read_by_their_names():
     assert parse_gradient("online", window=3) == Online(3)
     assert parse_gradient("unlayered", reset="detached") == Unlayered(reset="detached")
     for arguments, text in (
-        (("bptt",), "rule='bptt' is unknown; available: filter, online"),
+        (("bptt",), "rule='bptt' is unknown; available: filter, direct, detached, online"),
         (("filter", 3), "has no option window; its options are clip"),
         (("online", 0), "window = 0"),
     ):
