@@ -84,7 +84,7 @@ def run_cell(cell: dict, settings: dict) -> dict:
         timed = TimedScheduler(axonal=0.1 * ms, refractory=network.dt)
         found = continuous(network, archives[1], tasks[1], timed, stop)
         rows.append(row_of(found.report(network, tasks[1]), found, "timed", 1, stop))
-    kept = {"training": training, "network": config["network"], "loss": config.get("loss", {})}
+    kept = {"training": config["training"], "network": config["network"], "loss": config.get("loss", {})}
     kept |= {"unlayered": config.get("unlayered", {}), "limits": limits}
     head = cell | {"data": settings["data"], "seconds": round(seconds, 1), "settings": kept}
     return head | {"columns": COLUMNS, "tests": rows}

@@ -77,8 +77,9 @@ class Study:
     def weights(self, training: str, seed: int) -> dict:
         """Train a network."""
         network = self._built(training, seed)
-        config = merged(self.config, TRAININGS[training] | {"training": {"seed": seed}})
-        for _ in train(network, self.task, AsyncConfiguration.read(config).options()):
+        config = merged(merged(self.config, TRAININGS[training]), {"training": {"seed": seed}})
+        options = AsyncConfiguration.read(config).options()
+        for _ in train(network, self.task, options):
             pass
         return network.parameters
 

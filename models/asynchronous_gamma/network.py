@@ -163,9 +163,6 @@ class AsynchronousSpikingGamma(OrderedLearner, SpikingGammaNetwork):
         made.parameters = network.parameters
         return made
 
-    def __getstate__(self):
-        return super().__getstate__() | {"_loops": {}}
-
     @property
     def n_neurons(self) -> int:
         """Hidden neurons."""

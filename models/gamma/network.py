@@ -297,9 +297,6 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
 
         return run_brian2(self, events, device=device, **options)
 
-    def __getstate__(self):
-        return self.__dict__ | {"_engines": {}}  # compiled again, or taken from the cache, at the next use
-
     # -- storage -----------------------------------------------------------------------------------------------
 
     def config(self) -> dict:

@@ -68,13 +68,13 @@ class AsyncConfiguration(Configuration):
     loss: LossTable = LossTable()
 
     def options(self) -> TrainingOptions:
-        """Options of the training loop; its goal and gradient are the tables ``[loss]`` and ``[unlayered]``."""
-        given = self.training.given("window_ms")
+        """Options of the training loop, with the loss and the gradient of their own sections."""
         rule = Unlayered(**{name: getattr(self.unlayered, name) for name in _Gradient.model_fields})
+        given = self.training.given()
         if given.get("rule") == Online.name:
-            window, dt = self.training.window_ms, self.data.dt_ms
-            rule = Online(max(1, round(window / dt)) if window else None, rule)
-        return TrainingOptions(**given | {"loss": AsyncLoss(**self.loss.model_dump()), "rule": rule})
+            window = given.get("window_ms", 0) / self.data.dt_ms
+            rule = Online(max(1, round(window)) if window else None, within=rule)
+        return TrainingOptions(**(given | {"loss": AsyncLoss(**self.loss.model_dump()), "rule": rule}))
 
 
 def build(config: dict, task: Task, seed: int, threads: int | None = None) -> AsynchronousNetwork:

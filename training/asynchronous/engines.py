@@ -16,8 +16,7 @@ def evaluate_async_brian2(network, task: Task, stop: Stop, device, seed, on_samp
         task.events, device=device, stop=stop, progress=on_sample,
         **({} if seed is None else {"seed": seed}),
     )  # fmt: skip
-    part = summary(network, run, task.labels)
-    return joined(network, task, [part], run.seconds), run.compilations
+    return joined(network, task, [summary(network, run, task.labels)], run.seconds), run.compilations
 
 
 def continuous(network, archive, task: Task, scheduler: TimedScheduler, stop: Stop, engine="native", device="runtime"):

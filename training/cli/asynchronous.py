@@ -7,7 +7,7 @@ from brian2 import ms
 
 from ...models.asynchronous.network import AsynchronousNetwork
 from ...models.order.schedulers import RandomScheduler, TimedScheduler
-from ...models.order.stopping import DRAINED, Stop, parse_stop
+from ...models.order.stopping import DRAINED, Stop, first_output, parse_stop
 from ..asynchronous.configuration import AsyncConfiguration as Configuration
 from ..asynchronous.configuration import build, open_run
 from ..asynchronous.engines import continuous, evaluate_async_brian2
@@ -31,7 +31,7 @@ def evaluate(asked: Asked, task: Task, on_sample=None) -> Answer:
         result, compilations = evaluate_async_brian2(network, task, stop, asked.on_device, asked.seed, on_sample)
     else:
         result = evaluate_async(network, task, stop=stop, dtype="float64", seed=asked.seed, on_sample=on_sample)
-    settings |= {"stop": str(asked.stop)} | ({} if asked.seed is None else {"order_seed": asked.seed})
+    settings |= {"stop": asked.stop} | ({} if asked.seed is None else {"order_seed": asked.seed})
     return Answer(result, network, settings, compilations)
 
 
@@ -54,7 +54,7 @@ def simulate(asked: Asked, task: Task, sample: int, echo, plot=None) -> None:
         echo("no output spike")
     if plot is not None:
         from ..plots.asynchronous import async_figure
-        from ..plots.gamma import save_figure
+        from ..plots.style import save_figure
 
         many = network.run(task.events.take(slice(0, 200)), record=True, stop=stop)
         save_figure(async_figure(network, result, label, many, task.labels[:200]), plot)
@@ -101,7 +101,7 @@ def _opened(asked: Asked) -> tuple[AsynchronousNetwork, dict]:
 
 def _continuous(network: AsynchronousNetwork, asked: Asked, task: Task, stop: Stop) -> AsyncEvaluation:
     """Evaluate in continuous time: recorded event times, axonal delays, leak between any two events."""
-    if stop not in (DRAINED, parse_stop("first-output")):
+    if stop not in (DRAINED, first_output(scope="sample")):
         raise TrainingError("Continuous time has no forward steps: stop at 'drained' or 'first-output'.")
     speaker = asked.run.config["data"].get("held_out_speaker")
     archive = load(asked.data_name, asked.root, "validation", held_out_speaker=speaker)

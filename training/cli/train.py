@@ -13,7 +13,7 @@ from ...equations.gamma import present_word
 from ..asynchronous.configuration import Kind
 from ..configuration import load_tasks, merged, parse_sizes, parse_time, read_recipe, recipe_path, schema
 from ..errors import TrainingError
-from ..gamma.configuration import Buckets, Rule
+from ..gamma.configuration import Buckets
 from ..loop import train as train_network
 from ..runs import Run, free_folder, without_none
 from . import options as o
@@ -65,7 +65,7 @@ def gamma(
     scheduler: o.Scheduler = None,
     forward_group: o.Group = None,
     noise: o.Noise = None,
-    rule: Annotated[Rule | None, o.recipe("How errors pass the buckets.", o.LEARNING)] = None,
+    rule: Annotated[schema.Rule | None, o.recipe("How errors pass the buckets.", o.LEARNING)] = None,
     loss: Annotated[schema.Loss | None, o.recipe("Loss, per step.", o.LEARNING)] = None,
     optimiser: o.Optimiser = None,
     learning_rate: o.Rate = None,

@@ -16,7 +16,6 @@ from ..errors import TrainingError
 from ..runs import Run
 from ..tasks import Task
 
-Rule = Literal["filter", "online", "direct", "detached"]
 Memory = Literal["paper", "continuous"]
 Buckets = Literal["neuron", "synapse"]
 _TIMES = ("tau_ms", "tau_theta_ms", "read_from_ms")

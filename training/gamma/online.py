@@ -110,7 +110,7 @@ class OnlineLearner:
         units, counts = map(np.asarray, events) if counted else (np.asarray(events), None)
         if units.ndim != 1 or (units.dtype.kind not in "iu" and units.size):
             raise TrainingError(
-                f"units have type {units.dtype} and shape {units.shape}; expected whole unit numbers, (n,). "
+                f"units have type {units.dtype} and shape {units.shape}; expected a list of unit numbers. "
                 "Of a mask take np.flatnonzero(mask), of a dense vector (np.flatnonzero(x), x[x != 0])."
             )
         wrong = units[(units < 0) | (units >= n_units)]
@@ -131,7 +131,7 @@ class OnlineLearner:
         if self.loss == "cross_entropy":
             n_out, label = self.network.sizes[-1], -1 if target is None else target
             if not isinstance(label, Integral) or not -1 <= label < n_out:
-                raise TrainingError(f"target = {target!r}; expected a class from 0 to {n_out - 1}, or -1 for none.")
+                raise TrainingError(f"target {target!r}: expected a class from 0 to {n_out - 1}, or -1 for none.")
             request["labels"] = np.full((1, 1), int(label))
         else:
             n_out = self.network.sizes[-1]

@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from .gamma import BLUE, GREEN, GREY, ORANGE, RED, STYLE, above
+from .style import BLUE, GREEN, GREY, ORANGE, RED, STYLE, above
 
 
 def layer_of(network) -> np.ndarray:

@@ -3,7 +3,9 @@
 import copy
 import pickle
 import re
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from brian2grad.models import NetworkError, SpikingGammaNetwork
 from brian2grad.models.asynchronous_gamma.network import AsynchronousSpikingGamma
 from brian2grad.models.errors import EngineError
 from brian2grad.models.gamma.stream import GammaStream
+from brian2grad.models.native import build
 from brian2grad.training import Adam, TrainingError
 from brian2grad.training.gamma.online import OnlineLearner
 
@@ -187,13 +190,23 @@ def test_steps_of_a_learner_are_checked(network, step, text):
 def test_targets_of_a_learner_are_checked(network):
     learner = OnlineLearner(network, window=4)
     for target in (1.7, 3, -2, "1"):
-        refuses(TrainingError, f"target = {target!r}; expected a class from 0 to 2", learner.step, [1], target)
+        refuses(TrainingError, f"target {target!r}: expected a class from 0 to 2", learner.step, [1], target)
     learner.step([1, 1, 3], np.int32(2))
     learner.step(([], []))
     learner.step([])
     refuses(
         NetworkError, "targets[0, 0, 1] = nan", OnlineLearner(network, loss="squared_error").step, [1], [0, np.nan, 0]
     )
+
+
+HEADERS = ["gamma/arguments.h", "gamma/spans.hpp", "gamma/driver.hpp", "gamma/stream.hpp", "native/lanes.hpp"]
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_headers_include_what_they_use(header):
+    models = Path(build.__file__).parents[1]
+    command = [build.compiler(), "-std=c++17", "-fsyntax-only", "-w", f"-I{models}", "-DREAL=float", "-x", "c++"]
+    subprocess.run([*command, str(models / header)], check=True)
 
 
 # -- copies ------------------------------------------------------------------------------------------------------------
