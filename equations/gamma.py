@@ -308,6 +308,11 @@ def _method(memory, named_buckets):
     return ExactMemory(named_buckets) if named_buckets else exact_memory
 
 
+def present_word(memory: str) -> str:
+    """Name of a kind of memory in place of its former one."""
+    return _OLD_WORDS.get(memory, memory) if isinstance(memory, str) else memory
+
+
 def known_memory(memory: str) -> str:
     """Name of a kind of memory; ``'exact'``, the word of before, means ``'continuous'``.
 
@@ -316,7 +321,7 @@ def known_memory(memory: str) -> str:
     ModelError
         If the name is unknown.
     """
-    memory = _OLD_WORDS.get(memory, memory)
+    memory = present_word(memory)
     if memory not in MEMORIES:
         raise ModelError(f"memory='{memory}' is unknown; use one of {', '.join(MEMORIES)}.")
     return memory

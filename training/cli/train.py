@@ -9,10 +9,11 @@ import tomli_w
 import typer
 from rich.console import Console
 
+from ...equations.gamma import present_word
 from ..asynchronous.configuration import Kind
 from ..configuration import load_tasks, merged, parse_sizes, parse_time, read_recipe, recipe_path, schema
 from ..errors import TrainingError
-from ..gamma.configuration import Buckets, Memory
+from ..gamma.configuration import Buckets
 from ..loop import train as train_network
 from ..runs import Run, free_folder, without_none
 from . import options as o
@@ -52,7 +53,12 @@ def gamma(
     K: Annotated[int | None, o.recipe("Buckets per neuron.", o.NETWORK, "--K")] = None,  # noqa: N803
     tau: Annotated[str | None, o.recipe("Time constant of the buckets, such as 30ms.", o.NETWORK)] = None,
     theta: Annotated[float | None, o.recipe("Threshold of the sigma-delta code.", o.NETWORK)] = None,
-    memory: Annotated[Memory | None, o.recipe("Published recursion or continuous kernel.", o.NETWORK)] = None,
+    memory: Annotated[
+        str | None,
+        o.recipe(
+            "Published recursion or continuous kernel.", o.NETWORK, parser=present_word, metavar="<paper|continuous>"
+        ),
+    ] = None,
     buckets: Annotated[Buckets | None, o.recipe("Bucket weights per neuron or synapse.", o.NETWORK)] = None,
     adaptation: Annotated[float | None, o.recipe("Multiplicative threshold adaptation.", o.NETWORK)] = None,
     train_tau: Annotated[bool | None, o.recipe("Train the time constants too.", o.NETWORK, "--train-tau")] = None,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from brian2 import ms
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, PositiveFloat, PositiveInt
 
+from ...equations.gamma import present_word
 from ...models.asynchronous_gamma.network import AsynchronousSpikingGamma
 from ...models.gamma.network import SpikingGammaNetwork
 from ..configuration.orders import make_scheduler, mixed_order, parse_group
@@ -15,7 +16,7 @@ from ..errors import TrainingError
 from ..runs import Run
 from ..tasks import Task
 
-Memory = Literal["paper", "continuous", "exact"]  # "exact" is the older word for "continuous"
+Memory = Literal["paper", "continuous"]
 Buckets = Literal["neuron", "synapse"]
 _TIMES = ("tau_ms", "tau_theta_ms", "read_from_ms")
 
@@ -36,7 +37,7 @@ class GammaNetwork(GammaOrder):
     tau_ms: PositiveFloat | list[PositiveFloat] | None = None
     theta: float | list[float] | None = None
     ratio: float | None = None
-    memory: Memory | None = None
+    memory: Annotated[Memory | None, BeforeValidator(present_word)] = None
     buckets: Buckets | None = None
     bias: bool | None = None
     adaptation: float | None = None
