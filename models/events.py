@@ -11,6 +11,7 @@ from brian2 import Quantity, second
 from brian2.units.fundamentalunits import have_same_dimensions
 from scipy.sparse import csr_matrix
 
+from ..equations.display import DisplayedFields
 from .errors import NetworkError
 
 
@@ -43,8 +44,8 @@ def checked_timed(events) -> TimedEvents:
     return events
 
 
-@dataclass(frozen=True)
-class StepEvents:
+@dataclass(frozen=True, repr=False)
+class StepEvents(DisplayedFields):
     """Input of a batch of samples on a time grid, sparse: only units with events are stored.
 
     Attributes

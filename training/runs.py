@@ -46,7 +46,7 @@ class Run:
             raise RunError(f"{folder} holds a run already; choose another --out, or go on with --resume {folder}.")
         try:
             run.folder.mkdir(parents=True, exist_ok=True)
-            run._write("config.toml", tomli_w.dumps(_without_none(config)).encode())
+            run._write("config.toml", tomli_w.dumps(without_none(config)).encode())
         except OSError as error:
             raise RunError(f"{folder} cannot be written ({error.strerror}); choose another --out.") from None
         return run
@@ -134,9 +134,16 @@ class Run:
                 f"{path} is damaged ({error}); the network of the last epoch is still in {self.weights}."
             ) from None
         network.set_parameters(parameters, source=str(path))
+        state = {_renamed(key, network.renamed): value for key, value in state.items()}
         optimiser.state, optimiser.steps = state, steps
         rng.bit_generator.state = generator
         return epoch
+
+
+def _renamed(key: str, names: dict[str, str]) -> str:
+    """Name of an optimiser's array, ``first.layer1.w``, where older files have another name for the parameter."""
+    moment, _, name = key.partition(".")
+    return f"{moment}.{names.get(name, name)}"
 
 
 def free_folder(base) -> Path:
@@ -166,10 +173,10 @@ def git_commit() -> str:
     return ""
 
 
-def _without_none(config):
+def without_none(config):
     """TOML has no null: leave such entries out, and turn NumPy scalars into plain numbers."""
     if isinstance(config, dict):
-        return {k: _without_none(v) for k, v in config.items() if v is not None}
+        return {k: without_none(v) for k, v in config.items() if v is not None}
     if isinstance(config, list | tuple):
-        return [_without_none(v) for v in config]
+        return [without_none(v) for v in config]
     return config.item() if isinstance(config, np.generic) else config

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from brian2 import Quantity, second
 
+from ..equations.display import DisplayedFields
 from ..models.events import StepEvents, bin_events
 from .data import EventArchive, shift_units
 from .errors import TrainingError
@@ -15,8 +16,8 @@ from .errors import TrainingError
 _SENSORS = {2 * 34 * 34: (34, 34), 2 * 24 * 24: (24, 24)}
 
 
-@dataclass(frozen=True)
-class Task:
+@dataclass(frozen=True, repr=False)
+class Task(DisplayedFields):
     """Samples on a time grid with what is asked about them.
 
     Attributes

@@ -9,7 +9,7 @@ from pathlib import Path
 import cffi
 import numpy as np
 
-from ..errors import NetworkError
+from ..errors import EngineError, NetworkError
 from .build import REAL_TYPES, compiled
 
 _MODELS = Path(__file__).resolve().parents[1]
@@ -68,6 +68,13 @@ def library(source: str, header: str, dtype: str):
     return ffi, ffi.dlopen(str(compiled(source, dtype)))
 
 
+def check_status(status: int, remedy: str) -> None:
+    """Raise what ``guarded`` of ``native/support.hpp`` caught."""
+    if status:
+        what = "Out of memory in the compiled engine" if status == 1 else f"The compiled engine failed ({status})"
+        raise EngineError(f"{what}: {remedy}.")
+
+
 class Arrays:
     """The arrays of one call: converted, checked, and alive as long as this object.
 
@@ -119,13 +126,24 @@ class Arrays:
             raise self.error(f"{name}{list(map(int, index))} = {found[index]}; expected finite numbers.")
         return self._pointer(np.ascontiguousarray(found, dtype))
 
+    def offsets(self, name: str, ptr, n: int, total: int):
+        """Pointer to offsets into `total` entries, (n + 1,): the entries of i are ``ptr[i] : ptr[i + 1]``."""
+        pointer, found = self.input(name, ptr, np.int64, shape=(n + 1,)), self._kept[-1]
+        if found[0] != 0 or found[-1] != total:
+            raise self.error(f"{name} runs from {found[0]} to {found[-1]}, expected 0 to {total}.")
+        back = np.flatnonzero(np.diff(found) < 0)
+        if len(back):
+            at = int(back[0])
+            raise self.error(f"{name}[{at + 1}] = {found[at + 1]}, expected at least {name}[{at}] = {found[at]}.")
+        return pointer
+
     def output(self, array: np.ndarray | None):
         """Pointer to an array of the right type that the library fills; ``None`` gives a null pointer."""
         return self.ffi.NULL if array is None else self._pointer(array)
 
     def table(self, pointers, kind: str = "R"):
         """Pointer to a table of pointers to `kind`."""
-        return self.keep(self.ffi.new(f"{kind}*[]", list(pointers)))
+        return self.keep(self.ffi.new(f"{kind}*[]", list(pointers) or 1))
 
     def _check_range(self, name, found, least, below) -> None:
         low, high = found.min(), found.max()
