@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...equations.display import DisplayedFields
 from ..errors import EngineError, NetworkError
 from ..events import StepEvents
 from ..native.interface import Arrays
@@ -116,8 +115,8 @@ class GammaOptions:
             )
 
 
-@dataclass(repr=False)
-class EngineResult(DisplayedFields):
+@dataclass
+class EngineResult:
     """What a call returns; arrays that were not asked for are ``None``.
 
     Attributes

@@ -296,8 +296,8 @@ static void reduce_shards(const Network& net, const std::vector<Shard>& shards) 
     }
 }
 
-static std::vector<Packed> pack_layers(const GammaArguments& a) {
-    std::vector<Packed> packed(a.n_layers);
+static void pack_layers(const GammaArguments& a, std::vector<Packed>& packed) {  // into memory that is there
+    packed.resize(a.n_layers);
     for (int l = 0; l < a.n_layers; l++) {
         const Layer& L = a.layers[l];
         const LayerCode& code = layer_codes[L.code];
@@ -311,7 +311,6 @@ static std::vector<Packed> pack_layers(const GammaArguments& a) {
         }
         pack(p.parameters, p, L.parameters, code.parameters, L.n);
     }
-    return packed;
 }
 
 // Calls f(sample, workspace, shard) for every sample, and adds up the gradients of the shards.
@@ -344,7 +343,8 @@ extern "C" {
 
 int gamma_run(const GammaArguments* arguments, void** record) {
     return guarded([&] {
-        const std::vector<Packed> packed = pack_layers(*arguments);
+        std::vector<Packed> packed;
+        pack_layers(*arguments, packed);
         const Network net = {*arguments, packed};
         const int T = arguments->n_steps, n_hidden = net.n() - 1;
         std::unique_ptr<Record> spikes(record ? new Record((size_t)arguments->n_samples * n_hidden) : nullptr);

@@ -42,7 +42,7 @@ def online_gradient(
                 name: None if array is None else array[:, begin:end]
                 for name, array in (("labels", labels), ("targets", targets), ("weight", weight))
             }
-            run = stream.advance(parameters, events.steps(begin, end), changed=begin == 0, loss=loss, **part)
+            run = stream.advance(parameters, events.steps(begin, end), changed=False, loss=loss, **part)
             readout[:, begin:end] = run.readout
             total.losses += run.losses
             total.spikes += run.spikes
