@@ -15,10 +15,14 @@ from ..native.express import Constants, cpp
 
 @dataclass(frozen=True)
 class LayerCode:
-    """What the template needs of one kind of layer; equal code means one compiled kind."""
+    """What the templates need of one kind of layer; equal code means one compiled kind.
+
+    In the generated code ``a{r}_{k}`` is the entry of the buckets' update A with which bucket r takes from bucket k,
+    ``in{k}`` the derivative of the loss by bucket k at this step, ``later{k}`` its cotangent one step later.
+    """
 
     buckets: tuple[str, ...]
-    flow: tuple[tuple[int, ...], ...]
+    entries: tuple[tuple[int, int], ...]
     code_states: tuple[str, ...]
     code_updates: tuple[str, ...]
     parameters: tuple[str, ...]
@@ -37,6 +41,41 @@ class LayerCode:
         """Whether the layer only reads out."""
         return not self.margin
 
+    @property
+    def next(self) -> tuple[str, ...]:
+        """Every bucket after a step, of ``z[k][i]``: rows of A z."""
+        return self._rows(tuple(f"z[{k}][i]" for k in range(len(self.buckets))))
+
+    @property
+    def next_by_name(self) -> tuple[str, ...]:
+        """The same, of variables called as in the equations."""
+        return self._rows(self.buckets)
+
+    @property
+    def cotangent(self) -> tuple[str, ...]:
+        """Cotangent of every bucket: what enters at this step, and rows of A^T times the later ones."""
+        return tuple(_sum([f"in{k}", *self._spilled(k)]) for k in range(len(self.buckets)))
+
+    @property
+    def sent(self) -> tuple[str, ...]:
+        """What the layer below receives through each weight: as the cotangent, with the estimate's decay taken off."""
+        return tuple(
+            _sum([f"in{k}", f"lag{w} * later{k}", *self._spilled(k, others=True)]) for w, k in enumerate(self.targets)
+        )
+
+    @property
+    def sent_at_once(self) -> str:
+        """The same for rules that send an error down at the same step."""
+        return _sum(f"L.send[w * K + {k}] * in{k}" for k in range(len(self.buckets)))
+
+    def _rows(self, values) -> tuple[str, ...]:
+        rows = range(len(self.buckets))
+        return tuple(_sum(f"a{r}_{k} * {values[k]}" for r, k in self.entries if r == row) for row in rows)
+
+    def _spilled(self, bucket: int, others: bool = False) -> list[str]:
+        """What the buckets that take from `bucket` give back one step later; itself left out if `others`."""
+        return [f"a{r}_{k} * later{r}" for r, k in self.entries if k == bucket and not (others and r == k)]
+
 
 @dataclass(frozen=True)
 class LayerNumbers:
@@ -50,14 +89,14 @@ class LayerNumbers:
         Values of ``c0 ...`` in the code.
     scales : (n_weights,) array
         Factor with which each weight's jump enters its bucket.
-    alpha : float
+    estimate_decay : float
         Decay of the estimate over one step (0 for a readout).
     """
 
     A: np.ndarray
     constants: np.ndarray
     scales: np.ndarray
-    alpha: float
+    estimate_decay: float
 
 
 def lower(model: SpikingGammaModel, dt: float) -> tuple[LayerCode, LayerNumbers]:
@@ -96,7 +135,7 @@ def lower(model: SpikingGammaModel, dt: float) -> tuple[LayerCode, LayerNumbers]
         alpha = float(step.linear((estimate,))[0, 0])
     code = LayerCode(
         buckets=model.memory_names,
-        flow=tuple(tuple(int(c) for c in np.flatnonzero(row)) for row in A),
+        entries=tuple((int(r), int(k)) for r, k in np.argwhere(A)),
         code_states=code_states,
         code_updates=updates,
         parameters=model.trained_names,
@@ -111,6 +150,10 @@ def lower(model: SpikingGammaModel, dt: float) -> tuple[LayerCode, LayerNumbers]
         estimate=estimate,
     )
     return code, LayerNumbers(A, np.array(constants.values), scales, alpha)
+
+
+def _sum(terms) -> str:
+    return " + ".join(terms)
 
 
 def _injection(system, model) -> tuple[tuple[int, ...], np.ndarray]:

@@ -49,6 +49,14 @@ def test_states_and_parameters():
     assert sympy.expand(found.margin - (V - symbol("V_th") * (1 + U**2))) == 0
 
 
+def test_a_refractory_neuron_is_held():
+    found = HybridSystem.of(Equations("dv/dt = -v/tau : 1 (unless refractory)\ntau : second"), method="euler")
+    gate = symbol("not_refractory")
+    assert found.parameters == ("tau",)
+    assert found.flow["v"] == -gate * V / symbol("tau")
+    assert sympy.expand(found.step(1e-3).next["v"] - V + 1e-3 * gate * V / symbol("tau")) == 0
+
+
 def test_statements_of_a_reset_follow_one_another():
     V_r = symbol("V_r")
     found = HybridSystem.of(ADAPTIVE, reset="v = V_r; u += v").reset
@@ -181,10 +189,10 @@ CASES = [
     if (name, method) not in IMPOSSIBLE and not (method == "exact" and "gamma" in name)
 ]
 EXACT = {
-    "exact gamma": gamma_memory(3, [10, 25, 17] * ms, memory="exact"),
-    "exact reversed gamma": gamma_memory(3, [10, 25, 17] * ms, memory="exact", transposed=True),
-    "exact spiking gamma": spiking_gamma(3, 20 * ms, adaptation=0.1, bias=False, memory="exact"),
-    "exact beside nonlinear": gamma_memory(2, 20 * ms, memory="exact") + "du/dt = (z1 - u**3)/(10*ms) : 1",
+    "exact gamma": gamma_memory(3, [10, 25, 17] * ms, memory="continuous"),
+    "exact reversed gamma": gamma_memory(3, [10, 25, 17] * ms, memory="continuous", transposed=True),
+    "exact spiking gamma": spiking_gamma(3, 20 * ms, adaptation=0.1, bias=False, memory="continuous"),
+    "exact beside nonlinear": gamma_memory(2, 20 * ms, memory="continuous") + "du/dt = (z1 - u**3)/(10*ms) : 1",
 }
 
 
@@ -285,7 +293,7 @@ def test_what_does_not_decay_is_refused(text, by, message):
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize("memory", ["paper", "exact"])
+@pytest.mark.parametrize("memory", ["paper", "continuous"])
 def test_memory_update_is_the_update_of_the_equations(memory, transposed):
     taus, dt = np.array([10e-3, 25e-3, 17e-3, 25e-3]), 5e-3
     model = gamma_memory(4, taus * second, memory=memory, transposed=transposed)
@@ -294,7 +302,7 @@ def test_memory_update_is_the_update_of_the_equations(memory, transposed):
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize("memory", ["paper", "exact"])
+@pytest.mark.parametrize("memory", ["paper", "continuous"])
 @pytest.mark.parametrize("taus", [[10e-3, 25e-3, 17e-3, 40e-3], [20e-3] * 4], ids=["different", "equal"])
 def test_memory_update_derivatives_are_finite_differences(memory, transposed, taus):
     taus, dt = np.array(taus), 5e-3
