@@ -1,7 +1,8 @@
-// Membranes of one sample: rows of delivered sources in, tested neurons and spikes out.
+// Membranes of one sample: rows of delivered sources in, tested neurons and spikes out. Included by the generated source,
+// which defines Neuron.
 #pragma once
 #include "asynchronous/state.hpp"
-#include "order/worker.hpp"
+#include "order/record.hpp"
 
 // Sources of a group that belong to one range.
 struct Part {

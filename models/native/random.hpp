@@ -1,4 +1,5 @@
-// Counter-based random numbers: a number is a hash of what it is used for, so any of them can be asked for again.
+// Counter-based random numbers: a number is a hash of what it is used for, so any of them can be asked for again. This
+// header is C++11, as Brian 2's projects are, which include it too.
 #pragma once
 #include <cstdint>
 
@@ -18,6 +19,6 @@ static inline uint64_t field_of(uint64_t stream, uint64_t step, Purpose purpose)
     return mix(stream + GOLDEN * (PURPOSES * step + purpose + 1));
 }
 static inline uint64_t bits_of(uint64_t field, uint64_t index) { return mix(field + GOLDEN * (index + 1)); }
-static inline double uniform(uint64_t field, uint64_t index) { return double(bits_of(field, index) >> 11) * 0x1p-53; }
+static inline double uniform(uint64_t field, uint64_t index) { return double(bits_of(field, index) >> 11) / 9007199254740992.0; }
 // Uniform on 0 .. n-1; the bias, n / 2^64, is beyond measurement.
 static inline uint64_t below(uint64_t bits, uint64_t n) { return (uint64_t)(((unsigned __int128)bits * n) >> 64); }

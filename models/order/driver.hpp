@@ -1,4 +1,4 @@
-// Batches, threads, and what Python calls. Included after a Network and its Worker.
+// Batches, threads, and what Python calls. Included by the generated source, which has a Network and its Worker.
 #pragma once
 #include "order/worker.hpp"
 

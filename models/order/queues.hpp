@@ -2,29 +2,13 @@
 #pragma once
 #include <limits>
 #include "native/array.hpp"
-#include "native/random.hpp"
+#include "order/sorted_queue.hpp"
 extern "C" {
 #include "order/arguments.h"
 }
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
-
-// What a key may be made of. Arrays are indexed by source.
-struct KeyView {
-    const double* P;         // membrane value at the latest spike of this timestep
-    const int64_t* arrival;  // running number of the enqueueing
-    const R* copies;         // spikes that wait
-    const int32_t* layer;
-    const double* parameters;
-};
-
-// The random numbers of one forward step.
-struct Draws {
-    uint64_t stream, step, picked;
-    uint64_t keys() const { return field_of(stream, step, KEY); }
-    uint64_t picks() const { return field_of(stream, step, PICK); }
-};
 
 // Random order: a uniformly drawn subset, by partial Fisher-Yates; O(1) per spike and independent of the depth.
 struct Bag {
@@ -64,8 +48,6 @@ static inline uint32_t at_most(const double* numbers, double bar) {
     return bits;
 #endif
 }
-
-#include "order/sorted_queue.hpp"
 
 // Smallest key first, the key being fixed + noise * uniform with the uniform number drawn again at every forward step.
 // What lies more than the noise above the best keys found cannot win and is not visited, so the result is that of a

@@ -1,5 +1,23 @@
-// The part of a queue that keeps fixed keys in order. Included by queues.hpp, which defines KeyView.
+// What a key may be made of, and the part of a queue that keeps fixed keys in order.
 #pragma once
+#include "native/random.hpp"
+#include "native/support.hpp"
+
+// What a key may be made of. Arrays are indexed by source.
+struct KeyView {
+    const double* P;         // membrane value at the latest spike of this timestep
+    const int64_t* arrival;  // running number of the enqueueing
+    const R* copies;         // spikes that wait
+    const int32_t* layer;
+    const double* parameters;
+};
+
+// The random numbers of one forward step.
+struct Draws {
+    uint64_t stream, step, picked;
+    uint64_t keys() const { return field_of(stream, step, KEY); }
+    uint64_t picks() const { return field_of(stream, step, PICK); }
+};
 
 // Waiting sources by the fixed part of their key, smallest first: a sorted run, and an indexed heap for what would have
 // to move too many entries of the run. Short queues live in the run, as do inputs, whose fixed parts are equal. Sources

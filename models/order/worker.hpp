@@ -1,20 +1,7 @@
 // What workers of an event loop share, whatever the neuron. Included by the generated source, which defines Queue.
 #pragma once
 #include "order/queues.hpp"
-
-// One sample's history, proportional to its events.
-struct Record {
-    std::vector<int32_t> steps;            // forward steps of each timestep
-    std::vector<int32_t> spikes;           // neurons, in processing order
-    std::vector<uint8_t> flags;
-    std::vector<int32_t> spikes_end, groups_end, received_end;  // per forward step
-    std::vector<int32_t> group, received;  // delivered sources; neurons that took current
-    std::vector<R> amounts, membrane;      // of the group; membranes just before the test
-    void clear() {
-        for (auto* list : {&steps, &spikes, &spikes_end, &groups_end, &received_end, &group, &received}) list->clear();
-        flags.clear(); amounts.clear(); membrane.clear();
-    }
-};
+#include "order/record.hpp"
 
 // One sample at a time: what waits, how the next group is chosen, when to stop, what is counted and recorded. Derived
 // has `R take(source)`: what a waiting source carries, which then waits no more.

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from ...devices import StandaloneProject, exact_arithmetic
 from ...errors import NetworkError
-from .functions import HEADER
+from .functions import HEADER, RANDOM
 
 TICK = 1 * ms  # of a clock that counts forward steps or events; its time has no meaning
 LONGEST_RUN = 2**36  # ticks; a run ends itself
@@ -98,7 +98,7 @@ def execute(build, samples, device: str, identity: str, progress=None) -> tuple[
 
     if device == "cpp_standalone":
         # A kept project must not outlive the functions it was compiled with.
-        with StandaloneProject(identity + HEADER.read_text()) as project:
+        with StandaloneProject(identity + HEADER.read_text() + RANDOM.read_text()) as project:
             built = build()
             first = built.values(samples[0][0], **samples[0][1])
             built.assign(first)

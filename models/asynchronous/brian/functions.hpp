@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <limits>
 #include <vector>
+#include "native/random.hpp"
 #include "network.h"  // of the generated project
 
 // ---- both modes
@@ -18,21 +19,12 @@ static inline double async_finish(double condition) {
 
 // ---- forward steps
 
-// The numbers of random.hpp, which needs a newer C++ than Brian 2's projects are compiled as. The seed comes in two
-// halves because a double holds 53 bits.
-static inline uint64_t async_mix(uint64_t z) {
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
-    return z ^ (z >> 31);
-}
+// The seed comes in two halves because a double holds 53 bits.
 static inline double async_uniform(double seed_high, double seed_low, double sample, double timestep, double step,
                                    double purpose, double source) {
-    const uint64_t golden = 0x9E3779B97F4A7C15ull;
-    uint64_t z = async_mix((((uint64_t)seed_high << 32) | (uint64_t)seed_low) + golden);
-    z = async_mix(z + golden * ((uint64_t)sample + 1));
-    z = async_mix(z + golden * ((uint64_t)timestep + 1));
-    z = async_mix(z + golden * (8 * (uint64_t)step + (uint64_t)purpose + 1));
-    return (double)(async_mix(z + golden * ((uint64_t)source + 1)) >> 11) / 9007199254740992.0;
+    const uint64_t seed = ((uint64_t)seed_high << 32) | (uint64_t)seed_low;
+    const uint64_t stream = stream_of(seed, (uint64_t)sample, (uint64_t)timestep);
+    return uniform(field_of(stream, (uint64_t)step, (Purpose)(int)purpose), (uint64_t)source);
 }
 
 struct AsyncChoice {

@@ -15,7 +15,9 @@ from brian2 import Function, second
 
 from ...order.draws import PURPOSES, field_of, uniform
 
+_MODELS = Path(__file__).resolve().parents[2]
 HEADER = Path(__file__).with_name("functions.hpp")
+RANDOM = _MODELS / "native" / "random.hpp"
 PURPOSE_NAMES = {number: name for name, number in PURPOSES.items()}
 
 
@@ -166,7 +168,7 @@ def functions(state: Finish) -> dict[str, Function]:
         for target in ("numpy", "cython"):  # without the wrapper that gives every argument its unit
             function.implementations.add_implementation(target, method)
         function.implementations.add_implementation(
-            "cpp", "", name=name, compiler_kwds={"headers": [f'"{HEADER}"'], "include_dirs": [str(HEADER.parent)]}
+            "cpp", "", name=name, compiler_kwds={"headers": [f'"{HEADER}"'], "include_dirs": [str(_MODELS)]}
         )
         table[name] = function
     return table

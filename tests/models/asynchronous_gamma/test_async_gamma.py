@@ -41,7 +41,7 @@ FORMS = [
 ]
 
 
-ENGINES = {}  # compiled code does not depend on the sizes: one for every form and depth
+ENGINES = {}  # one for every form and shape
 
 
 def make(index, order=None, **form):
@@ -50,7 +50,7 @@ def make(index, order=None, **form):
     sizes = (int(rng.integers(3, 8)), *map(int, rng.integers(2, 9, rng.integers(2, 4))), 3)
     options = {"K": 3, "tau": [20, 35, 27] * ms, "theta": 0.3, "dt": 10 * ms, "dtype": "float64"}
     network = AsynchronousSpikingGamma(sizes, seed=index, threads=1, **options, **form, **(order or {}))
-    network._engines = ENGINES.setdefault(repr((form, len(sizes))), network._engines)
+    network._engines = ENGINES.setdefault(repr((form, sizes)), network._engines)
     for name, value in network.parameters.items():
         if name.endswith(".w"):
             value *= 3.0
