@@ -29,7 +29,8 @@ from result_lines import Results
 from unlayered_report import report
 
 from brian2grad.models.order.schedulers import TimedScheduler
-from brian2grad.training import TrainingOptions, load_splits, make_task, train
+from brian2grad.training import load_splits, make_task, train
+from brian2grad.training.asynchronous.configuration import AsyncConfiguration
 from brian2grad.training.asynchronous.configuration import build as build_async
 from brian2grad.training.asynchronous.engines import continuous
 from brian2grad.training.asynchronous.evaluation import evaluate_async
@@ -71,7 +72,7 @@ def run_cell(cell: dict, settings: dict) -> dict:
     tasks = [make_task(a, dt, duration and duration * ms, n) for a, n in zip(archives, limits, strict=True)]
     network = build_async(config, tasks[0], cell["seed"], settings["threads"])
     began = time.perf_counter()
-    for _ in train(network, tasks[0], TrainingOptions(**training)):
+    for _ in train(network, tasks[0], AsyncConfiguration.read(config | {"training": training}).options()):
         pass
     seconds, rows = time.perf_counter() - began, []
     noise = {k: v for k, v in config["network"].items() if k == "noise"}  # a schedule belongs to training

@@ -70,6 +70,7 @@ class StoredNetwork(Displayed):
 
     kind = ""
     times: tuple[str, ...] = ()
+    renamed: dict[str, str] = {}  # noqa: RUF012 (parameters of older files: name there -> name here)
     compiled = ("_engines",)  # dictionaries that stay behind when a network is copied or pickled
 
     def __getstate__(self):
@@ -110,6 +111,7 @@ class StoredNetwork(Displayed):
 
     def set_parameters(self, parameters: dict, source: str = "parameters") -> None:
         """Replace all parameters; names, shapes and finiteness are checked first."""
+        parameters = {self.renamed.get(name, name): value for name, value in parameters.items()}
         for name, own in self.parameters.items():
             if name not in parameters:
                 raise NetworkError(f"{source}: '{name}' is missing.")

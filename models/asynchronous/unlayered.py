@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-from dataclasses import dataclass
 
 import numpy as np
 import sympy
@@ -13,6 +12,7 @@ from scipy import sparse
 
 from ...equations import ModelError
 from ...equations.update import compose, condition, expand_subexpressions, parse, symbol, update_map
+from ..gradients import Unlayered
 from ..native.build import compile_library, render
 from ..native.express import cpp
 from ..native.structures import Population, address
@@ -27,50 +27,6 @@ PRIMITIVES = {
     "fast_sigmoid": "gain*x/(1 + k*abs(x))",
     "sigmoid": "gain/(1 + exp(-k*x))",
 }
-
-
-@dataclass(frozen=True)
-class Reversal:
-    """What the reverse pass differentiates; see `brian2grad.training.unlayered.Unlayered`.
-
-    Attributes
-    ----------
-    every : bool
-        Every neuron has a surrogate term in every step, not only those that took current.
-    cut, detach_reset : bool
-        No gradient from one forward step to the next through the membrane; none through the reset.
-    filler : {'first', 'random', 'all', 'none'}
-        Which silent neurons fill the free slots of a forward group.
-    slots : int
-        Neurons per forward group, silent ones included.
-    ties : bool
-        A group is all that waits with the smallest key (layer-synchronous order); all silent neurons go with it.
-    truncate : int
-        Cut membranes and queue at every so many forward steps; 0 never.
-    cut_timesteps : bool
-        Cut them between timesteps.
-    steepness, gain, sigma_steepness, sigma_gain : float
-        Numbers ``k`` and ``gain`` of the primitive, for the membrane and the synchronisation threshold.
-    seed : int
-        Of the run that wrote the tape.
-    spike_dropout : float
-        Of that run.
-    """
-
-    every: bool
-    cut: bool
-    detach_reset: bool
-    filler: str
-    slots: int
-    ties: bool
-    truncate: int
-    cut_timesteps: bool
-    steepness: float
-    gain: float
-    sigma_steepness: float
-    sigma_gain: float
-    seed: int
-    spike_dropout: float
 
 
 class UnlayeredEngine:
@@ -102,8 +58,12 @@ class UnlayeredEngine:
         connectivity: Connectivity,
         model,
         dt: float,
-        reversal: Reversal,
+        gradient: Unlayered,
         *,
+        slots,
+        seed,
+        ties=False,
+        spike_dropout=0.0,
         by_count,
         by_membrane=None,
         by_latency=None,
@@ -124,7 +84,15 @@ class UnlayeredEngine:
         model : AsynchronousModel
         dt : float
             Length of a timestep in seconds.
-        reversal : Reversal
+        gradient : Unlayered
+        slots : int
+            Neurons per forward group, silent ones included.
+        seed : int
+            Of the run that wrote the tape.
+        ties : bool
+            A group is all that waits with the smallest key (layer-synchronous order); all silent neurons go with it.
+        spike_dropout : float
+            Of that run.
         by_count : (n_samples, T, n_out) array
             Derivative of the loss with respect to the output counts.
         by_membrane : (n_samples, T, n_out) array, optional
@@ -151,12 +119,14 @@ class UnlayeredEngine:
             (N,), and one (N,) array per threshold parameter.
         """
         call = _Call(self.dtype)
+        steepness, gain = gradient.numbers()
+        endless = ties or gradient.filler == "all"
         n, (n_samples, n_steps) = connectivity.n_neurons, tape.steps.shape
         sources, projections, n_weights = call.network(connectivity)
         n_total = n_weights + (len(self.parameters) + 2) * n
         if self._work.size < N_SHARDS * n_total:
             self._work = np.zeros(N_SHARDS * n_total, self.dtype)
-        gradient = np.zeros(n_total, self.dtype)
+        total = np.zeros(n_total, self.dtype)
         ids = np.arange(n_samples) if sample_ids is None else sample_ids
         tables = [call.keep(np.broadcast_to(model.constants[name], (n,))) for name in self.parameters]
         job = Job(
@@ -166,20 +136,19 @@ class UnlayeredEngine:
             leak=call.keep(leak(model, dt, n)), sigma=None if sigma is None else call.keep(sigma),
             parameters=call.keep(np.array(tables or [0]), np.uint64),
             sample_ids=call.keep(ids, np.int64), initial=call.optional(initial), first_step=first_step,
-            seed=reversal.seed % 2**64, spike_dropout=reversal.spike_dropout,
-            every=reversal.every, cut=reversal.cut, detach_reset=reversal.detach_reset, slots=reversal.slots,
-            ties=reversal.ties, filler=FILLERS[reversal.filler], truncate=reversal.truncate,
-            cut_timesteps=reversal.cut_timesteps, train_leak=train_leak,
-            steepness=reversal.steepness, gain=reversal.gain,
-            sigma_steepness=reversal.sigma_steepness, sigma_gain=reversal.sigma_gain,
+            seed=seed % 2**64, spike_dropout=spike_dropout,
+            every=gradient.variant == "v2", cut=gradient.state == "cut", detach_reset=gradient.reset == "detached",
+            slots=2**62 if endless else slots, ties=ties, filler=FILLERS[gradient.filler],
+            truncate=int(gradient.truncate), cut_timesteps=gradient.cut_timesteps, train_leak=train_leak,
+            steepness=steepness, gain=gain, sigma_steepness=steepness, sigma_gain=gain,
             by_count=call.keep(by_count), by_membrane=call.optional(by_membrane),
             by_latency=call.optional(by_latency), by_spike=by_spike,
             n_shards=N_SHARDS, threads=self.threads, n_total=n_total,
-            work=address(self._work), gradient=address(gradient),
+            work=address(self._work), gradient=address(total),
             **{name: call.keep(getattr(tape, name), kind) for name, kind in _TAPE.items()},
         )  # fmt: skip
         self._library.unlayered_reverse(ctypes.byref(job))
-        return self._split(connectivity, gradient, n_weights)
+        return self._split(connectivity, total, n_weights)
 
     def _split(self, connectivity, gradient, n_weights) -> dict:
         weights, at = [], 0

@@ -1,13 +1,14 @@
 """The network whose gradient unlayered backprop is: every spike is replaced by a smooth function of the parameters that
-has the spike's value at the parameters of the tape, and the surrogate's primitive as its course. Dense, in NumPy.
+has the spike's value at the parameters of the tape, and follows the surrogate's primitive from there. Dense, in NumPy.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from surrogates import primitive
 
+from brian2grad.models.asynchronous.losses import cross_entropy
 from brian2grad.models.order.tape import RESTING
-from brian2grad.training.asynchronous.losses import cross_entropy
 
 
 class Smoothed:
@@ -24,7 +25,7 @@ class Smoothed:
         self.start = {
             **{f"projection{k}.w": p.weights.copy() for k, p in enumerate(case.connectivity.projections)},
             "neurons.V_th": case.theta.copy(),
-            "neurons.tau": case.tau.copy(),
+            "neurons.tau_m": case.tau.copy(),
         }
         self.loss(self.start)  # fills `base`
 
@@ -35,7 +36,7 @@ class Smoothed:
             [parameters[f"projection{k}.w"] for k in range(len(case.connectivity.projections))]
         )
         W_in, W = net.dense()
-        leak, theta = np.exp(-1e-3 / parameters["neurons.tau"]), parameters["neurons.V_th"]
+        leak, theta = np.exp(-1e-3 / parameters["neurons.tau_m"]), parameters["neurons.V_th"]
         value = 0.0
         n_samples, n_steps = self.tape.steps.shape
         for s in range(n_samples):
@@ -75,7 +76,7 @@ class Smoothed:
                 U = np.where(R, 0.0, U) if case.refractory else U
                 x = U - theta
                 x0 = self.base.setdefault((g, "x"), x.copy())
-                smooth = spike + tested * (spec.primitive(x) - spec.primitive(x0))
+                smooth = spike + tested * (primitive(spec, x) - primitive(spec, x0))
                 U = U * (1 - (spike if spec.reset == "detached" else smooth))
                 R[tape.spikes[own][(tape.flags[own] & RESTING) != 0]] = True
                 history.append(smooth)

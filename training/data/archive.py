@@ -139,6 +139,12 @@ class EventArchive(Displayed):
             "extra": ", ".join(self.extra),
         }
 
+    def until(self, duration):
+        """Return the events before `duration` seconds, of every sample."""
+        kept = np.asarray(self.times) * (self.time_unit_us * 1e-6) < duration - 1e-12
+        offsets = np.concatenate([[0], np.cumsum(kept)])[np.asarray(self.offsets)]
+        return dataclasses.replace(self, units=self.units[kept], times=self.times[kept], offsets=offsets)
+
     def __getitem__(self, which):
         """Return some of the samples as an archive.
 

@@ -128,7 +128,7 @@ class OnlineLearner:
                 self._gradient[name] += value
         self._windows += 1
         if self._windows % self.update_every == 0 or flush:
-            self.optimiser.step(self.network.parameters, self._gradient)
+            self.optimiser.step(self.network.parameters, self._gradient, info=self.network.info)
             self.network.constrain()
             self._gradient, self._changed = None, True
             self._layers = self.network.layer_parameters()

@@ -238,7 +238,7 @@ def test_result_does_not_depend_on_the_number_of_threads(dtype, random_network, 
     ]
     for other in runs[1:]:
         assert other.loss == runs[0].loss
-        np.testing.assert_array_equal(other.run.readout, runs[0].run.readout)
+        np.testing.assert_array_equal(other.outputs, runs[0].outputs)
         for name, value in runs[0].gradients.items():
             np.testing.assert_array_equal(other.gradients[name], value)
 
