@@ -95,7 +95,9 @@ def stream_cell(how: str, n_steps: int) -> dict:
     from brian2grad.training import OnlineLearner
 
     window = 20
-    network = SpikingGammaNetwork((N_UNITS, 128, N_OUT), K=5, tau=60 * ms, dt=STREAM_DT * ms, memory="exact", threads=1)
+    network = SpikingGammaNetwork(
+        (N_UNITS, 128, N_OUT), K=5, tau=60 * ms, dt=STREAM_DT * ms, memory="continuous", threads=1
+    )
     calibration, labels = random_recordings(1, 100, 100.0)
     network.calibrate(calibration)
     if how == "learner":

@@ -10,12 +10,13 @@ from .neurons import NeuronModel
 from .propagator import ExactMemory, exact_memory
 from .text import positive_times, text_of
 
-MEMORIES = ("paper", "exact")
+MEMORIES = ("paper", "continuous")
+_OLD_WORDS = {"exact": "continuous"}  # in files and scripts written before
 _GAMMA_REFERENCE = "de Vries & Principe 1992 (gamma model); Koopman, Otte & Bohté 2026, buckets"
 _SPIKING_REFERENCE = "Koopman, Otte & Bohté 2026, arXiv 2602.01978; threshold adaptation: Zambrano et al. 2019"
 
 
-def gamma_memory(K, tau, *, ratio=1.0, memory="paper", name="z", drive=None, transposed=False, unit="1") -> NeuronModel:
+def gamma_memory(K, tau, *, ratio=1.0, memory="paper", name="z", drive=None, transposed=False, unit="1") -> GammaMemory:
     r"""Chain of K buckets that spill into each other: smoothed delays of whatever enters bucket 0.
 
     .. math:: \dot z_0 = -z_0/\tau_0, \qquad \dot z_k = (z_{k-1} - z_k)/\tau_k
@@ -31,9 +32,9 @@ def gamma_memory(K, tau, *, ratio=1.0, memory="paper", name="z", drive=None, tra
         One time constant, or one per bucket, shape (K,); or names of variables as text (one, or K of them).
     ratio : float
         Geometric factor from one bucket to the next: ``tau_k = tau * ratio**k``.
-    memory : {'paper', 'exact'}
+    memory : {'paper', 'continuous'}
         ``'paper'`` integrates with exponential Euler, which is term for term the published recursion
-        ``z_k(t+dt) = a z_k + (1-a) z_{k-1}(t)``; ``'exact'`` is the continuous gamma kernel at any ``dt``.
+        ``z_k(t+dt) = a z_k + (1-a) z_{k-1}(t)``; ``'continuous'`` is the continuous gamma kernel at any ``dt``.
     name : str
         Variables are called ``name0`` ... ``name{K-1}``.
     drive : str, optional
@@ -47,7 +48,7 @@ def gamma_memory(K, tau, *, ratio=1.0, memory="paper", name="z", drive=None, tra
 
     Returns
     -------
-    NeuronModel
+    GammaMemory
         Equations that go into `NeuronGroup` and add to others with ``+``.
 
     Raises
@@ -55,7 +56,7 @@ def gamma_memory(K, tau, *, ratio=1.0, memory="paper", name="z", drive=None, tra
     ModelError
         If K < 1, a time constant is not positive, or an option is unknown.
     """
-    _check_memory(memory)
+    memory = known_memory(memory)
     names, taus = _time_constant_names(K, tau, ratio)
     order = range(K)
     source = {k: f"{name}{k + 1 if transposed else k - 1}" for k in order}
@@ -64,42 +65,82 @@ def gamma_memory(K, tau, *, ratio=1.0, memory="paper", name="z", drive=None, tra
     for k in order:
         inflow = f"{source[k]} - " if k != first else (f"({drive}) - " if drive else "-")
         lines.append(f"d{name}{k}/dt = ({inflow}{name}{k})/{names[k]} : {unit}")
-    model = NeuronModel(
+    return GammaMemory(
         "\n".join(lines),
+        K=K,
+        tau=None if taus is None else taus * second,
         method=_method(memory, [] if taus is not None else [f"{name}{k}" for k in order]),
         name="gamma_memory",
         reference=_GAMMA_REFERENCE,
     )
-    model.tau = None if taus is None else taus * second
-    model.K = int(K)
-    return model
+
+
+class GammaMemory(NeuronModel):
+    """The equations of a gamma memory.
+
+    Parameters
+    ----------
+    model : str or Equations
+    K : int
+        Buckets.
+    tau : (K,) Quantity, second, or None
+        ``None``: the time constants are names.
+    **arguments
+        As in `NeuronModel`.
+    """
+
+    def __init__(self, model, *, K, tau, **arguments):
+        super().__init__(model, **arguments)
+        self.K, self.tau = int(K), tau
 
 
 class SpikingGammaModel(NeuronModel):
-    """A SpikingGamma neuron or readout: what the engine and the adjoint need to know beside the equations.
+    """A SpikingGamma neuron or readout: its equations, and which of its variables plays which part.
 
-    Attributes
+    Parameters
     ----------
+    model : str or Equations
     K : int
         Buckets.
     tau : (K,) Quantity, second
+    theta, adaptation : float
+        Threshold at rest, and by what fraction of it a spike raises it.
+    memory, buckets : str
+        As in `spiking_gamma`.
     signal : str
         Variable that is encoded (hidden) or read out (readout).
-    estimate : str or None
+    estimate : str, optional
         The receiver's reconstruction, subtracted in the spike test; ``None`` for a readout.
-    jump : str or None
+    jump : str, optional
         Variable carried by a spike.
-    count : str or None
+    count : str, optional
         Variable that says how many spikes an event stands for; ``None``: one.
+    trained_names : tuple of str
+        Trained per-neuron parameters: bucket weights ``v0 ...`` and bias ``b``.
+    **arguments
+        As in `NeuronModel`.
+
+    Attributes
+    ----------
     memory_names : tuple of str
         The buckets.
     weight_names : tuple of str
         Synaptic weights: ``('w',)``, or ``('w0', ...)`` with per-synapse buckets.
     on_pre : str
         What a presynaptic spike does to this neuron.
-    trained_names : tuple of str
-        Trained per-neuron parameters: bucket weights ``v0 ...`` and bias ``b``.
     """
+
+    def __init__(
+        self, model, *, K, tau, theta, memory, buckets, adaptation, signal, trained_names,
+        estimate=None, jump=None, count=None, **arguments,
+    ):  # fmt: skip
+        super().__init__(model, **arguments)
+        self.K, self.tau, self.theta = int(K), tau, float(theta)
+        self.memory, self.buckets, self.adaptation = memory, buckets, float(adaptation)
+        self.signal, self.estimate, self.jump, self.count = signal, estimate, jump, count
+        self.trained_names = tuple(trained_names)
+        self.memory_names = tuple(f"z{k}" for k in range(self.K))
+        self.weight_names, self.on_pre = projection(self.K, np.asarray(tau), buckets)
 
 
 def spiking_gamma(
@@ -136,7 +177,7 @@ def spiking_gamma(
         Threshold (dimensionless, in units of the signal), > 0.
     ratio : float
         Geometric factor between the buckets' time constants.
-    memory : {'paper', 'exact'}
+    memory : {'paper', 'continuous'}
         See `gamma_memory`.
     buckets : {'neuron', 'synapse'}
         ``'neuron'``: bucket weights ``v0 ...`` of the neuron, shared by its synapses (one row of weights per spike).
@@ -183,25 +224,24 @@ def spiking_gamma(
         model = NeuronModel(f"x = {signal} : 1\n{declared}")
     else:
         model = _sigma_delta(signal, declared, taus[0], float(theta), float(adaptation), tau_theta, multiple, signed)
-    full = chain + model
-    result = SpikingGammaModel(
-        full.model,
+    spiking = {} if readout else {"estimate": "yhat", "jump": "jump", "count": "n_spikes" if multiple else None}
+    return SpikingGammaModel(
+        (chain + model).model,
+        K=K,
+        tau=Quantity(taus, dim=second.dim),
+        theta=theta,
+        memory=known_memory(memory),
+        buckets=buckets,
+        adaptation=adaptation,
+        signal="x" if readout else "y",
+        trained_names=parameters,
+        **spiking,
         threshold=model.threshold,
         reset=model.reset,
         method=chain.method,
         name="gamma_readout" if readout else "spiking_gamma",
         reference=_SPIKING_REFERENCE,
     )
-    result.K, result.tau, result.theta = int(K), Quantity(taus, dim=second.dim), float(theta)
-    result.memory, result.buckets, result.adaptation = memory, buckets, float(adaptation)
-    result.signal = "x" if readout else "y"
-    result.estimate = None if readout else "yhat"
-    result.jump = None if readout else "jump"
-    result.count = "n_spikes" if multiple and not readout else None
-    result.memory_names = tuple(f"z{k}" for k in range(K))
-    result.trained_names = parameters
-    result.weight_names, result.on_pre = projection(K, taus, buckets)
-    return result
 
 
 def projection(K, taus, buckets) -> tuple[tuple[str, ...], str]:
@@ -268,9 +308,18 @@ def _method(memory, named_buckets):
     return ExactMemory(named_buckets) if named_buckets else exact_memory
 
 
-def _check_memory(memory):
+def known_memory(memory: str) -> str:
+    """Name of a kind of memory; ``'exact'``, the word of before, means ``'continuous'``.
+
+    Raises
+    ------
+    ModelError
+        If the name is unknown.
+    """
+    memory = _OLD_WORDS.get(memory, memory)
     if memory not in MEMORIES:
         raise ModelError(f"memory='{memory}' is unknown; use one of {', '.join(MEMORIES)}.")
+    return memory
 
 
 def _check_spiking_options(theta, buckets, adaptation):

@@ -21,7 +21,7 @@ from brian2.stateupdaters.base import StateUpdateMethod, UnsupportedEquationsExc
 from scipy.linalg import expm
 
 from .errors import ModelError
-from .numeric import numeric
+from .statements import numeric
 
 
 def propagator(A: np.ndarray, h: float) -> np.ndarray:
@@ -161,8 +161,8 @@ def _exact_code(equations, variables, required=()) -> str:
     missing = [name for name in required if name not in names]
     if missing:
         raise ModelError(
-            f"The exact memory needs rates that are numbers, d{missing[0]}/dt = {equations[missing[0]].expr.code} has "
-            "none: give the time constants as quantities or as constants of the namespace, or use memory='paper'."
+            f"The continuous memory needs rates that are numbers, d{missing[0]}/dt = {equations[missing[0]].expr.code} "
+            "has none: give the time constants as quantities or as constants of the namespace, or use memory='paper'."
         )
     if not names:
         return _approximate(equations, variables)

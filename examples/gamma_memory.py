@@ -18,7 +18,7 @@ from brian2grad.equations import gamma_memory
 K, tau = 6, 10 * ms
 defaultclock.dt = 0.1 * ms
 
-memory = gamma_memory(K, tau, memory="exact")
+memory = gamma_memory(K, tau, memory="continuous")
 heard = " + ".join(f"int(i == {k - 1})*z{k}" for k in range(1, K))  # neuron i listens to bucket i + 1
 lif = f"""
 dv/dt = (gain*heard - v)/(2*ms) : 1

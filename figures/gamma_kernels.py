@@ -4,7 +4,7 @@
 Brian 2 integrating the chain exactly (lines) and by exponential Euler, the published recursion (dots), and the
 compiled engine on that recursion (circles). (B) Largest difference of each engine from the theory of its own
 discretisation, and of the recursion from the continuous kernel. (C) Bucket k delays the signal by k*tau with a width
-of sqrt(k+1)*tau. (D) Change of the delay of the last bucket with the time step: none for the exact memory; the
+of sqrt(k+1)*tau. (D) Change of the delay of the last bucket with the time step: none for the continuous memory; the
 recursion delays by half a step more per bucket.
 
 Claim: the recursion and the continuous kernel are two integration methods of one equation, and every engine computes
@@ -23,13 +23,13 @@ from brian2grad.models import SpikingGammaNetwork, StepEvents
 
 NAME = "gamma_kernels"
 TAU = 10 * ms
-MEMORIES = ("exact", "paper")
+MEMORIES = ("continuous", "paper")
 
 
 def theory(memory, K, dt, n_steps):
     """Response (n_steps, K) to a unit jump: the continuous kernel, or the recursion's negative binomial."""
     n, k = np.arange(n_steps)[:, None], np.arange(K)
-    if memory == "exact":
+    if memory == "continuous":
         return gamma.pdf(n * dt, k + 1, scale=float(TAU)) * float(TAU)
     alpha = np.exp(-dt / float(TAU))
     return nbinom.pmf(n - k, k + 1, 1 - alpha) / (1 - alpha)
@@ -60,7 +60,7 @@ def moments(response, dt, memory):
     """Mean time and width of each bucket's response, second."""
     t = np.arange(len(response))[:, None] * dt
     weight = response.copy()
-    if memory == "exact":
+    if memory == "continuous":
         weight[0] /= 2  # trapezoidal rule: samples of a continuous function that begins with a jump
     weight /= weight.sum(axis=0)
     mean = (weight * t).sum(axis=0)
@@ -103,17 +103,17 @@ def plot(data):
 def _plot_kernels(ax, data, K, dt):
     shown = [k for k in (0, 1, 2, 4, 8) if k < K]
     colours = colormaps["viridis"](np.linspace(0, 0.75, len(shown)))
-    t = np.arange(len(data["theory_exact"])) * dt * 1e3
+    t = np.arange(len(data["theory_continuous"])) * dt * 1e3
     for k, colour in zip(shown, colours, strict=True):
-        names = ["theory", "Brian 2, exact", "Brian 2, paper", "engine, paper"] if k == 0 else [None] * 4
+        names = ["theory", "Brian 2, continuous", "Brian 2, paper", "engine, paper"] if k == 0 else [None] * 4
         dots = {"ls": "", "ms": 3, "color": colour}
-        ax.plot(t, data["theory_exact"][:, k], color="0.8", lw=4, label=names[0])
-        ax.plot(t, data["brian2_exact"][:, k], color=colour, label=names[1])
+        ax.plot(t, data["theory_continuous"][:, k], color="0.8", lw=4, label=names[0])
+        ax.plot(t, data["brian2_continuous"][:, k], color=colour, label=names[1])
         ax.plot(t[::4], data["brian2_paper"][::4, k], marker=".", label=names[2], **dots)
         ax.plot(t[2::4], data["engine_paper"][2::4, k], marker="o", mfc="none", mew=0.6, label=names[3], **dots)
-        peak = data["theory_exact"][:, k].argmax()
+        peak = data["theory_continuous"][:, k].argmax()
         if k:
-            ax.annotate(f"$k={k}$", (t[peak], data["theory_exact"][peak, k]), (2, 6), textcoords="offset points",
+            ax.annotate(f"$k={k}$", (t[peak], data["theory_continuous"][peak, k]), (2, 6), textcoords="offset points",
                         fontsize=7)  # fmt: skip
     ax.annotate("$k=0$", (4, 0.75), fontsize=7)
     ax.set(xlabel="Time since the jump (ms)", ylabel="Bucket $z_k$", xlim=(-1, 150), ylim=(0, 1.03))
@@ -123,9 +123,9 @@ def _plot_kernels(ax, data, K, dt):
 def _plot_errors(ax, data, K):
     k = np.arange(K)
     differences = (
-        ("recursion $-$ continuous", data["theory_paper"] - data["theory_exact"], GREY, "s"),
-        ("Brian 2, exact", data["brian2_exact"] - data["theory_exact"], BLUE, "^"),
-        ("engine, exact", data["engine_exact"] - data["theory_exact"], BLUE, "o"),
+        ("recursion $-$ continuous", data["theory_paper"] - data["theory_continuous"], GREY, "s"),
+        ("Brian 2, continuous", data["brian2_continuous"] - data["theory_continuous"], BLUE, "^"),
+        ("engine, continuous", data["engine_continuous"] - data["theory_continuous"], BLUE, "o"),
         ("Brian 2, paper", data["brian2_paper"] - data["theory_paper"], RED, "v"),
         ("engine, paper", data["engine_paper"] - data["theory_paper"], RED, "o"),
     )
@@ -144,7 +144,7 @@ def _plot_delays(ax, data, K, dt, tau):
     k = np.arange(K)
     ax.plot(k, k * tau * 1e3, color="0.8", lw=4, label=r"theory $k\tau$, $\sqrt{k+1}\,\tau$")
     ax.plot(k, np.sqrt(k + 1) * tau * 1e3, color="0.8", lw=4)
-    for memory, colour, marker in (("exact", BLUE, "^"), ("paper", RED, "v")):
+    for memory, colour, marker in (("continuous", BLUE, "^"), ("paper", RED, "v")):
         mean, width = moments(data[f"brian2_{memory}"], dt, memory)
         ax.plot(k, (mean - mean[0]) * 1e3, marker, color=colour, label=f"delay, {memory}")
         ax.plot(k, width * 1e3, marker, color=colour, mfc="none", label=f"width, {memory}")
@@ -158,7 +158,7 @@ def _plot_step(ax, data, K, tau):
     alpha = np.exp(-steps * 1e-3 / tau)
     ax.semilogx(steps, 100 * ((K - 1) * steps * 1e-3 / (1 - alpha) / expected - 1), color="0.8", lw=4, label="theory")
     ax.semilogx(steps, 0 * steps, color="0.8", lw=4)
-    for memory, colour, marker in (("exact", BLUE, "^"), ("paper", RED, "v")):
+    for memory, colour, marker in (("continuous", BLUE, "^"), ("paper", RED, "v")):
         ax.semilogx(steps, 100 * (data[f"delay_{memory}"] / expected - 1), marker, color=colour, label=memory)
     ax.set(xlabel="Time step (ms)", ylabel=f"Change of the delay, $k={K - 1}$ (%)", xticks=steps)
     ax.set_xticks([], minor=True)

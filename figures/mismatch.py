@@ -21,7 +21,6 @@ a network exit with fewer spikes than layered order does.
 
 import functools
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +77,9 @@ class Study:
     def weights(self, training: str, seed: int) -> dict:
         """Train a network."""
         network = self._built(training, seed)
-        for _ in train(network, self.task, replace(AsyncConfiguration.read(self.config).options(), seed=seed)):
+        config = merged(merged(self.config, TRAININGS[training]), {"training": {"seed": seed}})
+        options = AsyncConfiguration.read(config).options()
+        for _ in train(network, self.task, options):
             pass
         return network.parameters
 

@@ -58,9 +58,8 @@ class EventClassifier(ClassifierMixin, BaseEstimator):
         training = {name: getattr(self, name) for name in self._training}
         sections = {"training": training, **self._sections(), "data": {"dt_ms": float(self.dt / ms)}}
         sections["network"] |= {"hidden": list(self.hidden), "n_classes": len(self.classes_)}
-        options = self._configuration.read(sections).options()
         self.network_ = self._build(sections, task, self.seed, self.threads)
-        self.history_ = list(train(self.network_, task, options))
+        self.history_ = list(train(self.network_, task, self._configuration.read(sections).options()))
         return self
 
     def predict_proba(self, X: EventArchive) -> np.ndarray:

@@ -14,8 +14,8 @@ from ..gradients import Gradient, Online, Unlayered, accepted, as_gradient, clip
 from ..order.orders import OrderedLearner
 from ..parameters import ParameterInfo
 from .losses import AsyncLoss, output_membranes
+from .lowering import leak_factors
 from .unlayered import UnlayeredEngine
-from .unlayered import leak as leak_factor
 
 TRAINED = ("w", "V_th", "tau_m", "sigma")
 
@@ -84,7 +84,6 @@ class UnlayeredLearner(OrderedLearner):
         if "neurons.sigma" in p:
             self.sigma = p["neurons.sigma"].copy()
         self._seen = {name: value.copy() for name, value in p.items()}
-        self._engines.clear()
 
     def set_weights(self, weights) -> None:
         """Replace the weights, one entry per projection."""
@@ -95,7 +94,7 @@ class UnlayeredLearner(OrderedLearner):
 
     def leak(self) -> np.ndarray:
         """Factor by which each membrane decays over a timestep, (N,)."""
-        return leak_factor(self.model, float(self.dt), self.n_neurons)
+        return leak_factors(self.model, float(self.dt), self.n_neurons)
 
     # -- gradients ---------------------------------------------------------------------------------------------
 
@@ -218,7 +217,7 @@ class UnlayeredLearner(OrderedLearner):
         if "V_th" in self.trained:
             table["neurons.V_th"] = raw["V_th"].astype(float)
         if "tau_m" in self.trained:
-            slope = leak_factor(self.model, float(self.dt), self.n_neurons, derivative=True)
+            slope = leak_factors(self.model, float(self.dt), self.n_neurons, derivative=True)
             table["neurons.tau_m"] = raw["leak"].astype(float) * slope
         if "sigma" in self.trained:
             table["neurons.sigma"] = raw["sigma"].astype(float)

@@ -16,7 +16,7 @@ from ..order.stopping import DRAINED, Stop, as_stop
 from ..order.tape import AsynchronousResult, Tape, TimedResult
 from ..storage import StoredNetwork, load_network, save_network
 from .connectivity import Connectivity, Projection, layered
-from .engine import COUNTERS, STOP_RULES, AsynchronousEngine, check_dtype, queue_code
+from .engine import COUNTERS, AsynchronousEngine, LoopArguments, check_dtype, queue_code
 from .learning import UnlayeredLearner
 from .timed import run_timed
 
@@ -160,17 +160,21 @@ class AsynchronousNetwork(UnlayeredLearner, StoredNetwork):
         return [p.weights for p in self.connectivity.projections]
 
     def engine(self, scheduler=None, dtype=None) -> AsynchronousEngine:
-        """Compiled engine for a scheduler (compiled on first use, then cached)."""
-        self._take_parameters()
+        """Compiled engine for a scheduler (compiled on first use, then cached); numbers are passed to its runs."""
         scheduler = self.scheduler if scheduler is None else scheduler
-        key = (repr(sorted(queue_code(scheduler).items())), scheduler.cores, dtype or self.dtype)
+        synchronised = bool(np.asarray(self.sigma).any())
+        key = (repr(sorted(queue_code(scheduler).items())), scheduler.cores, dtype or self.dtype, synchronised)
         cores = scheduler.core_of(self.connectivity)
         key += (None if cores is None else cores.tobytes(),)
         if key not in self._engines:
             self._engines[key] = AsynchronousEngine(
-                self.connectivity, self.model, scheduler, self.sigma, dtype or self.dtype, self.threads
+                self.connectivity, self.model, scheduler, synchronised, dtype or self.dtype, self.threads
             )
         return self._engines[key]
+
+    def shown_equations(self) -> str:
+        """Equations of a neuron."""
+        return str(self.model)
 
     # -- running ---------------------------------------------------------------------------------------
 
@@ -242,27 +246,23 @@ class AsynchronousNetwork(UnlayeredLearner, StoredNetwork):
             raise NetworkError("compat='asynctorch' knows no spike budget; use a step budget or compat=None.")
         group = self.forward_group if forward_group is OWN else forward_group
         p = self.dropout if training else dict.fromkeys(self.dropout, 0.0)
-        options = {
-            "seed": (self.seed if seed is None else int(seed)) % 2**64,
-            "sample_ids": sample_ids,
-            "forward_group": self.checked_group(group),
-            "stop_rule": STOP_RULES[stop.rule],
-            "stop_value": stop.value,
-            "stop_per_sample": stop.scope == "sample",
-            "carry": stop.leftover == "carry" or self.compat is not None,
-            "max_spikes": self.max_spikes,
-            "prioritised": self.prioritised,
-            "once_per_timestep": self.model.once_per_timestep,
-            "lockstep": self.compat is not None,
-            "drop_inhibition": self.compat is not None,
-            "refractory_dropout": p["refractory"],
-            "spike_dropout": p["spike"],
-            "input_dropout": p["input"],
-        }
-        if state is not None:
-            options |= {"state": self._checked_state(state, steps.n_samples, stop), "first_step": int(first_step)}
-        detail = "tape" if record == "tape" else "spikes" if record else "nothing"
-        raw = self.engine(scheduler, dtype).run(steps, float(self.dt), scheduler, options, detail, iteration)
+        arguments = LoopArguments(
+            forward_group=self.checked_group(group),
+            max_spikes=self.max_spikes,
+            seed=self.seed if seed is None else seed,
+            sample_ids=sample_ids,
+            iteration=iteration,
+            stop=stop,
+            prioritised=self.prioritised,
+            once_per_timestep=self.model.once_per_timestep,
+            lockstep=self.compat is not None,
+            **{f"{name}_dropout": value for name, value in p.items()},
+            state=None if state is None else self._checked_state(state, steps.n_samples, stop),
+            first_timestep=0 if state is None else first_step,
+        )
+        keep = "tape" if record == "tape" else "spikes" if record else "nothing"
+        numbers = {"connectivity": self.connectivity, "model": self.model, "sigma": self.sigma}
+        raw = self.engine(scheduler, dtype).run(steps, float(self.dt), scheduler, arguments, keep, **numbers)
         return AsynchronousResult(
             outputs=raw["outputs"],
             counters={name: raw["counters"][..., k] for k, name in enumerate(COUNTERS)},
@@ -315,15 +315,6 @@ class AsynchronousNetwork(UnlayeredLearner, StoredNetwork):
     def _check_events(self, steps) -> None:
         if steps.n_units != self.n_inputs:
             raise NetworkError(f"The events have {steps.n_units} units, the network {self.n_inputs} input units.")
-        units = np.asarray(steps.units)
-        if len(units) and int(units.max()) >= self.n_inputs:
-            first = int(np.flatnonzero(units >= self.n_inputs)[0])
-            raise NetworkError(f"Event {first} is of unit {units[first]}; there are {self.n_inputs} input units.")
-        values = np.asarray(steps.values)
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise NetworkError(f"Event {int(np.flatnonzero(~np.isfinite(values))[0])} has a value that is not finite.")
-        if not self.prioritised and len(values) and not (values > 0).all():
-            raise NetworkError("Input that queues must have positive values; use prioritised=True for others.")
 
     # -- files -----------------------------------------------------------------------------------------
 

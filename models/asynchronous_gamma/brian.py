@@ -15,7 +15,7 @@ from brian2 import Clock, Equations, Network, NetworkOperation, NeuronGroup, Syn
 from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER, SingleEquation
 from brian2.parsing.sympytools import sympy_to_str
 
-from ...equations.update import update_map
+from ...equations.hybrid import HybridSystem
 from ..asynchronous.brian.common import LONGEST_RUN, TICK
 from ..asynchronous.connectivity import Connectivity
 from ..devices import exact_arithmetic
@@ -114,7 +114,7 @@ class Objects:
             self.source.sizes[index], Equations([*kept, *states]) + Equations("testing : boolean\nstarting : boolean"),
             events={"begin": "starting"}, clock=self.clock, name=f"layer{index}", **spiking,
         )  # fmt: skip
-        step = update_map(model, float(self.source.dt))
+        step = HybridSystem.of(model).step(float(self.source.dt))
         lines = [f"next_{name} = {sympy_to_str(step.next[name])}" for name in step.states]
         group.run_on_event("begin", "\n".join(lines + [f"{name} = next_{name}" for name in step.states]))
         return group

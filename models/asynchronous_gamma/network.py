@@ -14,7 +14,7 @@ from ..events import StepEvents, bin_events
 from ..gamma.network import SpikingGammaNetwork
 from ..gradients import Detached, Direct, Filter
 from ..order.keys import Scheduler
-from ..order.loop import COUNTERS, STOP_RULES
+from ..order.loop import COUNTERS, LoopArguments
 from ..order.orders import OrderedLearner
 from ..order.schedulers import LayerSynchronous, RandomScheduler, TimedScheduler
 from ..order.stopping import DRAINED, as_stop
@@ -213,26 +213,22 @@ class AsynchronousSpikingGamma(OrderedLearner, SpikingGammaNetwork):
         steps, stop = bin_events(events, self.dt, n_steps), as_stop(stop)
         if steps.n_units != self.sizes[0]:
             raise NetworkError(f"The events have {steps.n_units} units, the network {self.sizes[0]} inputs.")
-        if not self.prioritised and len(steps.values) and not (np.asarray(steps.values) > 0).all():
-            raise NetworkError("Input that queues must have positive values; use prioritised=True for others.")
         if stop.rule == "after_output" or stop.scope == "sample":
             raise NetworkError(
                 f"stop = {stop}: the readout does not spike and is read at the end of a timestep; stop a timestep by "
                 "'drained', spike_budget(n) or step_budget(n)."
             )
-        options = {
-            "seed": (self.seed if seed is None else int(seed)) % 2**64,
-            "sample_ids": sample_ids,
-            "forward_group": group,
-            "stop_rule": STOP_RULES[stop.rule],
-            "stop_value": stop.value,
-            "carry": stop.leftover == "carry",
-            "max_spikes": self.max_spikes,
-            "prioritised": self.prioritised,
-            "once_per_timestep": self.once_per_timestep,
-        }
-        loop = self._loop(scheduler, dtype)
-        raw = loop.run(self.layer_parameters()[:-1], steps, scheduler, options, iteration)
+        arguments = LoopArguments(
+            forward_group=group,
+            max_spikes=self.max_spikes,
+            seed=self.seed if seed is None else seed,
+            sample_ids=sample_ids,
+            iteration=iteration,
+            stop=stop,
+            prioritised=self.prioritised,
+            once_per_timestep=self.once_per_timestep,
+        )
+        raw = self._loop(scheduler, dtype).run(self.layer_parameters()[:-1], steps, scheduler, arguments)
         counters = {name: raw["counters"][..., k] for k, name in enumerate(COUNTERS)}
         return AsynchronousGammaResult(counters, Tape.of(raw), self.sizes, float(self.dt))
 

@@ -38,8 +38,7 @@ from brian2.parsing.statements import parse_statement
 from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.utils.stringtools import word_substitute
 
-from ...equations.numeric import numeric
-from ...equations.update import substituted
+from ...equations.statements import numeric, substituted
 from ..devices import exact_arithmetic, genn_gpu
 from ..errors import EngineError
 from ..events import StepEvents

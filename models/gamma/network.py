@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from brian2 import Quantity, ms, second
 
 from ...equations import spiking_gamma
+from ...equations.gamma import known_memory
 from ...equations.memory import memory_update
 from ...equations.text import positive_times
 from ..checks import checked_sizes, checked_theta
@@ -15,8 +14,11 @@ from ..errors import NetworkError
 from ..events import bin_events
 from ..readout import decisions, scores
 from ..storage import StoredNetwork
-from .engine import EngineResult, GammaEngine, LayerParameters
+from .call import EngineResult, LayerParameters
+from .engine import GammaEngine
+from .layers import lowered, numbers_of
 from .learning import DecodedLearner
+from .lowering import LayerNumbers
 
 
 class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
@@ -36,7 +38,7 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
         Time step. Nothing else depends on it, so a trained network can be run at another one.
     ratio : float
         Geometric factor between the buckets' time constants.
-    memory : {'paper', 'exact'}
+    memory : {'paper', 'continuous'}
         Published recursion or continuous gamma kernel, see `gamma_memory`.
     buckets : {'neuron', 'synapse'}
         Bucket weights per neuron or per synapse, see `spiking_gamma`.
@@ -92,7 +94,7 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
         self.sizes = checked_sizes(sizes)
         self.K, self.theta = K, checked_theta(theta, len(self.sizes) - 2)
         self.tau = Quantity(positive_times(tau, K, ratio), dim=second.dim)
-        self.memory, self.buckets, self.bias = memory, buckets, bool(bias)
+        self.memory, self.buckets, self.bias = known_memory(memory), buckets, bool(bias)
         self.adaptation, self.tau_theta = float(adaptation), tau_theta
         self.multiple, self.signed = bool(multiple), bool(signed)
         self.train_tau, self.seed, self.threads = bool(train_tau), seed, threads
@@ -154,27 +156,20 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
         trained = self.parameters.get(f"layer{index}.tau") if hasattr(self, "parameters") else None
         return self.tau if trained is None else Quantity(trained, dim=second.dim)
 
+    def _layer(self, index: int, tau) -> dict:
+        """Arguments of `spiking_gamma` for layer `index` (counted from 1)."""
+        readout = index == len(self.sizes) - 1
+        names = ("K", "memory", "buckets", "bias", "tau_theta", "multiple", "signed")
+        return {name: getattr(self, name) for name in names} | {
+            "tau": tau,
+            "theta": 1.0 if readout else self.theta[index - 1],
+            "adaptation": 0.0 if readout else self.adaptation,
+            "readout": readout,
+        }
+
     def models(self) -> list:
         """Brian 2 equations of every layer, the readout last."""
-        layers = []
-        for index in range(1, len(self.sizes)):
-            readout = index == len(self.sizes) - 1
-            layers.append(
-                spiking_gamma(
-                    self.K,
-                    self.taus(index),
-                    1.0 if readout else self.theta[index - 1],
-                    memory=self.memory,
-                    buckets=self.buckets,
-                    bias=self.bias,
-                    adaptation=0.0 if readout else self.adaptation,
-                    tau_theta=self.tau_theta,
-                    multiple=self.multiple,
-                    signed=self.signed,
-                    readout=readout,
-                )
-            )
-        return layers
+        return [spiking_gamma(**self._layer(index, self.taus(index))) for index in range(1, len(self.sizes))]
 
     def shown_equations(self) -> str:
         return str(self.models()[0])
@@ -182,31 +177,31 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
     # -- running -----------------------------------------------------------------------------------------------
 
     def engine(self, dtype=None) -> GammaEngine:
-        """Compiled engine for the present `dt` (compiled on first use, then cached)."""
-        key = (float(self.dt), dtype or self.dtype)
+        """Compiled engine of the equations' present form (compiled on first use, then cached); it holds no numbers."""
+        layers = [lowered(float(self.dt), self._layer(index, self.tau)) for index in range(1, len(self.sizes))]
+        codes = [code for code, _ in layers]
+        key = (dtype or self.dtype, *codes)
         if key not in self._engines:
-            self._engines[key] = GammaEngine(self.models(), *key, self.threads, self.sizes[1:])
-        engine = self._engines[key]
-        if engine.theta != tuple(self.theta[: len(engine.theta)]):  # thresholds are run-time numbers: no compilation
-            engine.renumber(self.models())
-        if self.train_tau:
-            update = memory_update(self.K, self.memory, self.buckets == "synapse")
-            for i, numbers in enumerate(engine.numbers):
-                tau = np.asarray(self.taus(i + 1))
-                scales = tau[0] / tau if self.buckets == "synapse" else numbers.scales
-                engine.numbers[i] = replace(numbers, A=update(tau, float(self.dt)), scales=scales)
-        return engine
+            n_constants = [len(numbers.constants) for _, numbers in layers]
+            self._engines[key] = GammaEngine(codes, n_constants, self.sizes, key[0], self.threads)
+        return self._engines[key]
+
+    def numbers(self) -> list[LayerNumbers]:
+        """What the equations of every layer hold at the present ``theta``, time constants and ``dt``."""
+        layers = range(1, len(self.sizes))
+        taus = [np.asarray(self.taus(i)) if self.train_tau else None for i in layers]
+        return [numbers_of(float(self.dt), self._layer(i, self.tau), t) for i, t in zip(layers, taus, strict=True)]
 
     def layer_parameters(self) -> list[LayerParameters]:
         """Parameters in the engine's form."""
         layers = []
-        for index in range(1, len(self.sizes)):
+        for index, numbers in enumerate(self.numbers(), start=1):
             get = lambda kind, name=f"layer{index}": self.parameters.get(f"{name}.{kind}")  # noqa: E731
             w, n_post = get("w"), self.sizes[index]
             rows = [] if self.buckets == "synapse" else list(get("v"))
             rows += [get("b")] if self.bias else []
             neurons = np.array(rows).reshape(len(rows), n_post)
-            layers.append(LayerParameters(list(w) if w.ndim == 3 else [w], neurons))
+            layers.append(LayerParameters(list(w) if w.ndim == 3 else [w], neurons, numbers))
         return layers
 
     def _run(self, events, dtype=None, **options) -> EngineResult:
@@ -273,7 +268,7 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
     def _tau_gradient(self, index: int, run: EngineResult) -> np.ndarray:
         update = memory_update(self.K, self.memory, self.buckets == "synapse")
         tau = np.asarray(self.taus(index), float)
-        gradient = np.einsum("kab,ab->k", update.derivatives(tau, float(self.dt)), run.dA[index - 1])
+        gradient = np.einsum("kab,ab->k", update.derivatives(tau, float(self.dt)), run.gradients[index - 1].update)
         if self.buckets == "synapse":  # a jump of bucket k is scaled by tau_0 / tau_k
             w, dw = self.parameters[f"layer{index}.w"], run.gradients[index - 1].weights
             gradient -= np.array([np.vdot(w[k], dw[k]) for k in range(self.K)]) / tau

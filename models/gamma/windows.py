@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..events import StepEvents
-from .engine import EngineResult
+from .call import EngineResult, GammaOptions
 from .stream import GammaStream
 
 
@@ -31,7 +31,8 @@ def online_gradient(
         With the sum of the windows' gradients, as if they had been accumulated along the stream.
     """
     B, T = events.n_samples, events.n_steps
-    readout = np.zeros((B, T, parameters[-1].weights[0].shape[1]), engine.dtype)
+    GammaOptions(loss, labels, targets).check_loss(B, T, engine.sizes[-1])
+    readout = np.zeros((B, T, engine.sizes[-1]), engine.dtype)
     total = EngineResult(readout=readout, losses=np.zeros(B), spikes=np.zeros((B, len(parameters) - 1), np.int64))
     steady = {"activity": activity / (B * T), "train_tau": train_tau}
     with GammaStream(engine, parameters, B, min(window, T)) as stream:
@@ -51,11 +52,11 @@ def online_gradient(
 
 def _add(total: EngineResult, part: EngineResult) -> None:
     if not total.gradients:
-        total.gradients, total.dA = part.gradients, part.dA
+        total.gradients = part.gradients
         return
     for mine, theirs in zip(total.gradients, part.gradients, strict=True):
         mine.neurons += theirs.neurons
         for a, b in zip(mine.weights, theirs.weights, strict=True):
             a += b
-    for a, b in zip(total.dA, part.dA, strict=True):
-        a += b
+        if mine.update is not None:
+            mine.update += theirs.update

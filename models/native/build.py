@@ -81,7 +81,12 @@ def included(source: str) -> dict[str, str]:
 
 @functools.cache
 def compile_library(source: str, dtype: str = "float64") -> ctypes.CDLL:
-    """Compile `source` and load it; a library with the same content is taken from the cache.
+    """Compile `source` and load it with ctypes; see `compiled`."""
+    return ctypes.CDLL(str(compiled(source, dtype)))
+
+
+def compiled(source: str, dtype: str = "float64") -> Path:
+    """Compile `source` to a shared library; one with the same content is taken from the cache.
 
     Parameters
     ----------
@@ -89,6 +94,10 @@ def compile_library(source: str, dtype: str = "float64") -> ctypes.CDLL:
         One translation unit; ``REAL`` is defined as the floating-point type. Headers are included by their path
         below ``models/``, and what they hold counts as content.
     dtype : {'float32', 'float64'}
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
@@ -108,7 +117,7 @@ def compile_library(source: str, dtype: str = "float64") -> ctypes.CDLL:
                 kept = folder / f"{digest}.failed.cpp"
                 kept.write_text(source)
                 raise EngineError(f"{compiler()} refused the generated code (kept as {kept}):\n{done.stderr[:2000]}")
-    return ctypes.CDLL(str(library))
+    return library
 
 
 @functools.cache

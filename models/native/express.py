@@ -10,7 +10,7 @@ import sympy
 from brian2.parsing.rendering import CPPNodeRenderer
 from brian2.parsing.sympytools import sympy_to_str
 
-from ...equations.numeric import unit_values
+from ...equations.statements import unit_values
 
 
 class Constants:

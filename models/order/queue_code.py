@@ -6,7 +6,7 @@ import functools
 
 import sympy
 
-from ...equations.update import symbol
+from ...equations.statements import symbol
 from ..native.express import cpp
 from .keys import UNIFORM, Scheduler, checked_key, parse_key
 from .schedulers import RandomScheduler

@@ -60,7 +60,7 @@ def impulse_response(model, dt, n_steps, start="z0", n=1, **values):
 @pytest.mark.parametrize("kind", TAUS)
 def test_exact_memory_is_the_gamma_kernel(kind, dt):
     tau, ratio = TAUS[kind]
-    found = impulse_response(gamma_memory(K, tau, ratio=ratio, memory="exact"), dt, 40)[:, :, 0]
+    found = impulse_response(gamma_memory(K, tau, ratio=ratio, memory="continuous"), dt, 40)[:, :, 0]
     A = rates(seconds(tau, ratio))
     for n in (1, 2, 3, 10, 39):
         wanted = high_precision_exponential(A, n * float(dt))[:, 0]
@@ -69,15 +69,21 @@ def test_exact_memory_is_the_gamma_kernel(kind, dt):
 
 def test_equal_time_constants_give_the_closed_form():
     tau, dt, n = 20 * ms, 3 * ms, np.arange(1, 40)
-    found = impulse_response(gamma_memory(K, tau, memory="exact"), dt, 40)[1:40, :, 0]
+    found = impulse_response(gamma_memory(K, tau, memory="continuous"), dt, 40)[1:40, :, 0]
     u = n * float(dt / tau)
     wanted = np.stack([u**k * np.exp(-u) / math.factorial(k) for k in range(K)], axis=1)
     np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
+def test_the_old_word_for_the_continuous_memory():
+    old, new = (spiking_gamma(2, 10 * ms, memory=word) for word in ("exact", "continuous"))
+    assert old.memory == new.memory == "continuous"
+    assert old.method is new.method is exact_memory
+
+
 def test_exact_memory_follows_a_change_of_dt_between_runs():
     tau, ratio = TAUS["arbitrary"]
-    model = gamma_memory(K, tau, ratio=ratio, memory="exact")
+    model = gamma_memory(K, tau, ratio=ratio, memory="continuous")
     group = NeuronGroup(1, model, **model.arguments)
     group.z0 = 1
     network, A, elapsed = Network(group), rates(seconds(tau, ratio)), 0.0
@@ -172,14 +178,14 @@ def test_areas_and_mean_delays_of_the_kernel(kind):
     tau, ratio = TAUS[kind]
     taus = seconds(tau, ratio)
     dt = 0.25 * ms
-    z = impulse_response(gamma_memory(K, tau, ratio=ratio, memory="exact"), dt, 6000)[:, :, 0]
+    z = impulse_response(gamma_memory(K, tau, ratio=ratio, memory="continuous"), dt, 6000)[:, :, 0]
     t = np.arange(len(z)) * float(dt)
     area = np.trapezoid(z, t, axis=0)
     np.testing.assert_allclose(area, taus[0], rtol=2e-4)
     np.testing.assert_allclose(np.trapezoid(t[:, None] * z, t, axis=0) / area, np.cumsum(taus), rtol=2e-3)
 
 
-@pytest.mark.parametrize("memory", ["paper", "exact"])
+@pytest.mark.parametrize("memory", ["paper", "continuous"])
 def test_driven_chain_has_gain_one_and_delays_the_drive(memory):
     dt, tau = 1 * ms, 6 * ms
     model = gamma_memory(3, tau, drive="slope*t + 1", memory=memory) + "slope : hertz (constant)"
@@ -201,14 +207,14 @@ def test_driven_chain_has_gain_one_and_delays_the_drive(memory):
 # -- variants of the chain ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("memory", ["paper", "exact"])
+@pytest.mark.parametrize("memory", ["paper", "continuous"])
 @pytest.mark.parametrize("kind", TAUS)
 def test_transposed_chain_equals_the_forward_chain(kind, memory):
     """What enters bucket k of the reversed chain leaves bucket 0 through kernel k."""
     tau, ratio = TAUS[kind]
     dt, taus = 5 * ms, seconds(tau, ratio)
     forward = impulse_response(gamma_memory(K, tau, ratio=ratio, memory=memory), dt, 40)[:, :, 0]
-    rate = 1 / taus if memory == "exact" else 1 - np.exp(-float(dt) / taus)
+    rate = 1 / taus if memory == "continuous" else 1 - np.exp(-float(dt) / taus)
     for k in range(K):
         model = gamma_memory(K, tau, ratio=ratio, memory=memory, transposed=True)
         found = impulse_response(model, dt, 40, start=f"z{k}")[:, 0, 0]
@@ -231,7 +237,7 @@ def test_named_time_constants_are_per_neuron_variables():
 def test_exact_memory_with_a_named_constant_is_exact_and_with_a_variable_refused():
     """Exponential Euler in its place would be another memory than the one asked for."""
     defaultclock.dt = 10 * ms
-    model = gamma_memory(3, "tau_memory", memory="exact")
+    model = gamma_memory(3, "tau_memory", memory="continuous")
     group = NeuronGroup(1, model, **model.arguments)
     group.z0 = 1
     Network(group).run(30 * ms, namespace={"tau_memory": 20 * ms})
@@ -246,7 +252,7 @@ def test_exact_memory_with_a_named_constant_is_exact_and_with_a_variable_refused
 
 
 def test_buckets_may_have_a_unit_and_another_name():
-    model = gamma_memory(2, 10 * ms, name="u", unit="volt", drive="E", memory="exact") + "E : volt"
+    model = gamma_memory(2, 10 * ms, name="u", unit="volt", drive="E", memory="continuous") + "E : volt"
     defaultclock.dt = 1 * ms
     group = NeuronGroup(1, model, **model.arguments)
     group.E = 3 * mV
@@ -258,7 +264,7 @@ def test_buckets_may_have_a_unit_and_another_name():
 
 def test_user_equations_beside_the_exact_memory():
     """What is linear with numeric rates joins the exact block; the rest is integrated beside it."""
-    model = gamma_memory(2, 10 * ms, memory="exact") + Equations(
+    model = gamma_memory(2, 10 * ms, memory="continuous") + Equations(
         """dv/dt = (z1 - v)/(20*ms) : 1
            du/dt = -u**3/second : 1"""
     )
@@ -273,7 +279,7 @@ def test_user_equations_beside_the_exact_memory():
 
 
 def test_plus_keeps_events_and_method():
-    neuron = spiking_gamma(2, 10 * ms, memory="exact")
+    neuron = spiking_gamma(2, 10 * ms, memory="continuous")
     extra = Equations("I : 1")
     for total in (neuron + "I : 1", neuron + extra, "I : 1" + neuron, extra + neuron):
         assert total.threshold == neuron.threshold
@@ -311,7 +317,7 @@ def test_plus_keeps_events_and_method():
         ((3, [10, 20] * ms), {}, r"tau has shape \(2,\); give one value or 3"),
         ((2, 10 * ms), {"ratio": 0}, r"ratio = 0 between time constants must be positive"),
         ((2, 10 * ms), {"ratio": -1}, r"ratio = -1"),
-        ((2, 10 * ms), {"memory": "euler"}, r"memory='euler' is unknown; use one of paper, exact"),
+        ((2, 10 * ms), {"memory": "euler"}, r"memory='euler' is unknown; use one of paper, continuous"),
         ((3, ["a", "b"]), {}, r"Named time constants: give one name or 3"),
         ((3, "a"), {"ratio": 2.0}, r"Named time constants"),
     ],

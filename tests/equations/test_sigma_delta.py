@@ -51,7 +51,7 @@ def steps_of(spikes, dt):
     return [(int(round(t / float(dt))), int(i)) for t, i in zip(np.asarray(spikes.t), spikes.i, strict=True)]
 
 
-@pytest.mark.parametrize("memory", ["paper", "exact"])
+@pytest.mark.parametrize("memory", ["paper", "continuous"])
 @pytest.mark.parametrize("adaptation", [0.0, 0.2])
 def test_code_equals_the_direct_recursion(memory, adaptation):
     signal = slow_signals(400 * ms, 1 * ms)

@@ -83,7 +83,7 @@ def test_pictures_of_a_run_without_a_camera(name, script, tmp_path):
 @pytest.mark.figures
 def test_kernels_of_all_engines_equal_the_theory(script):
     data = script("gamma_kernels").simulate(quick=True)
-    for memory in ("exact", "paper"):
+    for memory in ("continuous", "paper"):
         for engine in ("brian2", "engine"):
             np.testing.assert_allclose(data[f"{engine}_{memory}"], data[f"theory_{memory}"], rtol=0, atol=1e-14)
 

@@ -17,7 +17,7 @@ OPTIONS = {
     "K": 3,
     "tau": [11, 23.7, 5] * ms,
     "theta": [0.3, 0.7],
-    "memory": "exact",
+    "memory": "continuous",
     "adaptation": 0.1,
     "tau_theta": 7 * ms,
     "read_from": 20 * ms,
@@ -48,6 +48,15 @@ def test_round_trip(options, tmp_path):
         assert loaded.parameters[name].dtype == value.dtype
     assert [str(model) for model in loaded.models()] == [str(model) for model in network.models()]
     assert os.listdir(tmp_path) == ["network.h5"]  # no temporary file is left
+
+
+def test_the_old_word_for_the_continuous_memory_loads(network, tmp_path):
+    network.save(tmp_path / "n.h5")
+    with h5py.File(tmp_path / "n.h5", "r+") as file:
+        file.attrs["config"] = file.attrs["config"].replace('"continuous"', '"exact"')
+    loaded = SpikingGammaNetwork.load(tmp_path / "n.h5")
+    assert loaded.memory == "continuous"
+    assert loaded.config() == network.config()
 
 
 def test_configuration_is_plain_json(network):

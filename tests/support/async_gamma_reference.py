@@ -21,7 +21,7 @@ class DenseLayer:
         self.synapse, self.theta_0 = network.buckets == "synapse", network.theta[index - 1]
         K = len(self.taus)
         hop = np.exp(-self.dt / self.taus)
-        if network.memory == "exact":
+        if network.memory == "continuous":
             rates = np.diag(-1 / self.taus) + np.diag(1 / self.taus[1:], -1)
             if self.synapse:
                 rates = np.diag(-1 / self.taus) + np.diag(1 / self.taus[:-1], 1)

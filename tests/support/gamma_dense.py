@@ -37,7 +37,7 @@ def assert_gradient_is_differences(network, events, **options):
 def update_of(taus, dt, memory, transposed):
     """Bucket update A, complex time constants welcome."""
     K = len(taus)
-    if memory == "exact":
+    if memory == "continuous":
         rates = np.diag(-1 / taus)
         for k in range(1, K):
             rates[(k - 1, k) if transposed else (k, k - 1)] = 1 / taus[k - 1 if transposed else k]

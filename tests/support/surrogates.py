@@ -6,7 +6,7 @@ import functools
 
 import sympy
 
-from brian2grad.models.asynchronous.unlayered import PRIMITIVES
+from brian2grad.models.asynchronous.surrogate_lowering import PRIMITIVES
 
 
 @functools.cache

@@ -77,7 +77,7 @@ def test_threshold_schedule(task, tmp_path):
         thetas.append(record["theta"])
         stored.append(SpikingGammaNetwork.load(run.weights).theta)
         assert network.engine().library is library
-        assert network.engine().theta == network.theta == stored[-1]
+        assert network.theta == stored[-1]
     np.testing.assert_allclose(np.ravel(thetas), [0.1, 0.7 / 3, 1.1 / 3, 0.5, 0.5, 0.5])
     assert network.theta == (0.5,)
     interrupted = train(network, task, options)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from brian2 import ms
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from ...models.asynchronous.losses import AsyncLoss
 from ...models.asynchronous.network import AsynchronousNetwork
@@ -47,8 +47,9 @@ _Gradient = section_of(Unlayered, **{name: Literal[words] for name, words in CHO
 class UnlayeredTable(_Gradient):
     """``[unlayered]``: the surrogate gradient, what it trains, and the orders it is taken in."""
 
+    clip: Annotated[float, Field(ge=0)] | None = 1.0
     groups: list[ForwardGroup] | None = None
-    trained: list[Literal["w", "V_th", "tau", "sigma"]] = ["w"]
+    trained: list[Literal["w", "V_th", "tau_m", "tau", "sigma"]] = ["w"]
     mixed_schedulers: list[Untimed] = list(MIXED)
     mixed_groups: list[ForwardGroup] = list(MIXED_GROUPS)
 

@@ -7,7 +7,7 @@ from brian2 import ms
 
 from ...models.asynchronous.network import AsynchronousNetwork
 from ...models.order.schedulers import RandomScheduler, TimedScheduler
-from ...models.order.stopping import DRAINED, parse_stop
+from ...models.order.stopping import DRAINED, Stop, first_output, parse_stop
 from ..asynchronous.configuration import AsyncConfiguration as Configuration
 from ..asynchronous.configuration import build, open_run
 from ..asynchronous.engines import continuous, evaluate_async_brian2
@@ -26,7 +26,7 @@ def evaluate(asked: Asked, task: Task, on_sample=None) -> Answer:
     network, settings = _opened(asked)
     compilations = None
     if isinstance(network.scheduler, TimedScheduler):
-        result = _continuous(network, asked, task)
+        result = _continuous(network, asked, task, stop)
     elif asked.engine == "brian2":
         result, compilations = evaluate_async_brian2(network, task, stop, asked.on_device, asked.seed, on_sample)
     else:
@@ -99,10 +99,9 @@ def _opened(asked: Asked) -> tuple[AsynchronousNetwork, dict]:
     return network, {"scheduler": name, "forward_group": None if timed else group}
 
 
-def _continuous(network: AsynchronousNetwork, asked: Asked, task: Task) -> AsyncEvaluation:
+def _continuous(network: AsynchronousNetwork, asked: Asked, task: Task, stop: Stop) -> AsyncEvaluation:
     """Evaluate in continuous time: recorded event times, axonal delays, leak between any two events."""
-    stop = parse_stop(asked.stop)
-    if stop not in (DRAINED, parse_stop("first-output")):
+    if stop not in (DRAINED, first_output(scope="sample")):
         raise TrainingError("Continuous time has no forward steps: stop at 'drained' or 'first-output'.")
     speaker = asked.run.config["data"].get("held_out_speaker")
     archive = load(asked.data_name, asked.root, "validation", held_out_speaker=speaker)

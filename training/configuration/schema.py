@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 from ..errors import TrainingError
 from ..loop import TrainingOptions
 
-Probability = Annotated[float, Field(ge=0, lt=1)]
 ForwardGroup = Annotated[int, Field(ge=1)] | Literal["all"]
 Scheduler = Literal["random", "momentum", "fifo", "lifo", "layered", "mixed", "timed"]
 Untimed = Literal["random", "momentum", "fifo", "lifo", "layered", "mixed"]
@@ -113,8 +112,8 @@ class Data(Section):
 
 
 Training = section_of(
-    TrainingOptions, optimiser=Optimiser, loss=Loss, rule=Rule | Literal["unlayered"],
-    schedule=Literal["cosine", "constant"], theta_schedule=Literal["linear", "cosine"],
+    TrainingOptions, optimiser=Optimiser, loss=Loss | None, rule=str | None, schedule=Literal["cosine", "constant"],
+    theta_schedule=Literal["linear", "cosine"],
 )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ from brian2 import (
 )
 from brian2.parsing.sympytools import sympy_to_str
 
-from ....equations.update import update_map
+from ....equations.hybrid import HybridSystem
 from ...checks import OWN
 from ...errors import NetworkError
 from ...order.draws import PURPOSES
@@ -212,7 +212,7 @@ class ClockDriven(BrianObjects):
     def _begin(self, model, join: str) -> str:
         """Statements of a timestep boundary; the leak is Brian 2's own solution over its whole length."""
         state = state_of(model)
-        leak = update_map(model, sympy.Symbol("length", real=True)).next[state]
+        leak = HybridSystem.of(model).step(sympy.Symbol("length", real=True)).next[state]
         value = "frame(frame_index*tick, i)"
         drawn = f"u_input = {self._draw('input dropout', '0')}\nx = {value}*int(u_input >= input_dropout)"
         taken = "copies = x" if self.prioritised else f"fresh = int(x > 0 and queued == 0)\n{join}queued += int(x)"

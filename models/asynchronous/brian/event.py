@@ -33,7 +33,7 @@ from brian2 import (
 from brian2.parsing.sympytools import sympy_to_str
 from scipy import sparse
 
-from ....equations.update import update_map
+from ....equations.hybrid import HybridSystem
 from ...errors import NetworkError
 from ...events import checked_timed
 from ...order.schedulers import TimedScheduler
@@ -159,7 +159,7 @@ class EventDriven(BrianObjects):
 
     def _neurons(self, model):
         state = state_of(model)
-        leak = update_map(model, sympy.Symbol("elapsed", real=True)).next[state]
+        leak = HybridSystem.of(model).step(sympy.Symbol("elapsed", real=True)).next[state]
         group = self._group(
             self.n_neurons,
             without_dynamics(model) + Equations(NEURONS),

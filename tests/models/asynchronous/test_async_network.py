@@ -247,6 +247,7 @@ def test_unknown_stop_rules_are_refused(stop, example):
 # -- reproducibility -----------------------------------------------------------------------------------
 
 
+@pytest.mark.threads
 def test_replay_from_the_seed_whatever_threads_and_batch(example):
     network, events = example
     options = {"record": "tape", "training": True}
@@ -352,6 +353,7 @@ def test_malformed_networks_and_input_are_refused(make, message):
         make()
 
 
+@pytest.mark.threads
 def test_runaway_excitation_stops():
     net = general(np.ones((1, 3)), np.ones((3, 3)), 1)
     network = AsynchronousNetwork(net, V_th=0.5, dt=1 * ms, refractory=False)

@@ -34,7 +34,9 @@ EXECUTIONS = list(itertools.product((True, False), ("end", "start"), (True, Fals
 FORMS = [
     pytest.param({}, id="unsigned"),
     pytest.param({"signed": True}, id="signed"),
-    pytest.param({"buckets": "synapse", "memory": "exact", "adaptation": 0.2}, id="synapse", marks=pytest.mark.long),
+    pytest.param(
+        {"buckets": "synapse", "memory": "continuous", "adaptation": 0.2}, id="synapse", marks=pytest.mark.long
+    ),
     pytest.param({"signed": True, "adaptation": 0.3}, id="signed-adaptive", marks=pytest.mark.long),
 ]
 

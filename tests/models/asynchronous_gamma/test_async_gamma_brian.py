@@ -15,7 +15,7 @@ CASES = [
     ),
     pytest.param(
         {"scheduler": FifoScheduler(), "forward_group": 3, "idle": "start", "prioritised": False},
-        {"buckets": "synapse", "memory": "exact", "adaptation": 0.2},
+        {"buckets": "synapse", "memory": "continuous", "adaptation": 0.2},
         id="FIFO",
         marks=pytest.mark.long,
     ),

@@ -18,7 +18,7 @@ KINDS = [
     pytest.param(
         {"signed": True, "buckets": "synapse", "adaptation": 0.2}, id="signed-synapse", marks=pytest.mark.long
     ),
-    pytest.param({"memory": "exact", "adaptation": 0.2}, id="exact-adaptive", marks=pytest.mark.long),
+    pytest.param({"memory": "continuous", "adaptation": 0.2}, id="continuous-adaptive", marks=pytest.mark.long),
 ]
 SIZES = (6, 5, 6, 4, 3)
 LABELS = np.array([0, 2, 1])

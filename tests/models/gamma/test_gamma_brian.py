@@ -9,9 +9,9 @@ from brian2 import defaultclock, ms
 from brian2grad.models import EngineError, NetworkError, SpikingGammaNetwork, bin_events
 from brian2grad.models.gamma.brian import BrianGamma
 
-OPTIONS = list(itertools.product(("paper", "exact"), ("neuron", "synapse"), (0.0, 0.2), (1, 2)))
+OPTIONS = list(itertools.product(("paper", "continuous"), ("neuron", "synapse"), (0.0, 0.2), (1, 2)))
 # Kinds that the default run of other tests compiles too.
-DEFAULT = {("paper", "neuron", 0.0), ("exact", "synapse", 0.2)}
+DEFAULT = {("paper", "neuron", 0.0), ("continuous", "synapse", 0.2)}
 COMBINATIONS = [
     pytest.param(
         {"memory": memory, "buckets": buckets, "adaptation": adaptation},
@@ -22,7 +22,7 @@ COMBINATIONS = [
     for memory, buckets, adaptation, hidden in OPTIONS
 ]
 GRADED = [
-    pytest.param({"multiple": True, "signed": True, "memory": "exact", "adaptation": 0.2}, id="multiple-signed"),
+    pytest.param({"multiple": True, "signed": True, "memory": "continuous", "adaptation": 0.2}, id="multiple-signed"),
     pytest.param({"multiple": True, "adaptation": 0.2}, id="multiple", marks=pytest.mark.long),
     pytest.param({"signed": True, "buckets": "synapse"}, id="signed", marks=pytest.mark.long),
 ]
@@ -137,7 +137,7 @@ def test_archive_is_binned_and_time_steps_may_change(random_network):
         n_units=6,
         time_unit_us=1000,
     )
-    network = random_network(gain=3.0, memory="exact", buckets="synapse", adaptation=0.2)
+    network = random_network(gain=3.0, memory="continuous", buckets="synapse", adaptation=0.2)
     for dt in (10 * ms, 4 * ms):
         network.dt = dt
         done = []
@@ -194,7 +194,7 @@ def standalone_run():
     from brian2.devices.device import reset_device
 
     network = SpikingGammaNetwork(
-        (6, 5, 4, 3), K=3, tau=TAU, theta=0.3, memory="exact", adaptation=0.2, dtype="float64", threads=1, seed=4
+        (6, 5, 4, 3), K=3, tau=TAU, theta=0.3, memory="continuous", adaptation=0.2, dtype="float64", threads=1, seed=4
     )
     rng = np.random.default_rng(6)
     for name in ("layer1.w", "layer2.w"):
@@ -246,7 +246,7 @@ REAL = [
     pytest.param(
         memory, adaptation, hidden, id=f"{memory}-{'adaptive' if adaptation else 'fixed'}-{len(hidden)}-hidden"
     )
-    for memory, adaptation, hidden in itertools.product(("paper", "exact"), (0.0, 0.1), ((64,), (48, 32)))
+    for memory, adaptation, hidden in itertools.product(("paper", "continuous"), (0.0, 0.1), ((64,), (48, 32)))
 ]
 
 

@@ -13,17 +13,17 @@ from brian2grad.models.gamma import genn as gamma_genn
 from brian2grad.models.gamma.genn import GENN_SCHEDULE, StagedGamma, jump_value, staged_model
 
 # Kinds that the default run of other tests compiles too.
-DEFAULT = {("paper", "neuron", 0.0), ("exact", "synapse", 0.2)}
+DEFAULT = {("paper", "neuron", 0.0), ("continuous", "synapse", 0.2)}
 KINDS = [
     pytest.param(
         {"memory": memory, "buckets": buckets, "adaptation": adaptation},
         id=f"{memory}-{buckets}-{'adaptive' if adaptation else 'fixed'}",
         marks=() if (memory, buckets, adaptation) in DEFAULT else pytest.mark.long,
     )
-    for memory, buckets, adaptation in itertools.product(("paper", "exact"), ("neuron", "synapse"), (0.0, 0.2))
+    for memory, buckets, adaptation in itertools.product(("paper", "continuous"), ("neuron", "synapse"), (0.0, 0.2))
 ]
 GRADED = [
-    pytest.param({"multiple": True, "signed": True, "memory": "exact", "adaptation": 0.2}, id="multiple-signed"),
+    pytest.param({"multiple": True, "signed": True, "memory": "continuous", "adaptation": 0.2}, id="multiple-signed"),
     pytest.param({"multiple": True, "adaptation": 0.2}, id="multiple", marks=pytest.mark.long),
     pytest.param({"signed": True, "buckets": "synapse"}, id="signed", marks=pytest.mark.long),
 ]
@@ -112,7 +112,7 @@ def test_nothing_is_left_that_genn_excludes(options, random_network, random_even
 
 
 def test_rewriting_is_derived_from_the_model():
-    model = spiking_gamma(3, 20 * ms, 0.5, memory="exact", buckets="synapse")
+    model = spiking_gamma(3, 20 * ms, 0.5, memory="continuous", buckets="synapse")
     staged = staged_model(model, layer=2, period=30)
     assert staged.threshold == "(y - yhat > theta) and (tick > 1.5)"
     assert staged.reset == model.reset

@@ -10,7 +10,7 @@ from gamma_dense import Dense, assert_gradient_is_differences, difference_quotie
 from brian2grad.models import NetworkError
 
 # Every combination is one compilation of the engine; the default run has each option in both values.
-DEFAULT = {("paper", "neuron", "fixed"), ("exact", "synapse", "adaptive")}
+DEFAULT = {("paper", "neuron", "fixed"), ("continuous", "synapse", "adaptive")}
 KINDS = [
     pytest.param(
         {"memory": memory, "buckets": buckets, "adaptation": 0.2 if threshold == "adaptive" else 0.0},
@@ -18,11 +18,11 @@ KINDS = [
         marks=() if (memory, buckets, threshold) in DEFAULT else pytest.mark.long,
     )
     for memory, buckets, threshold in itertools.product(
-        ("paper", "exact"), ("neuron", "synapse"), ("fixed", "adaptive")
+        ("paper", "continuous"), ("neuron", "synapse"), ("fixed", "adaptive")
     )
 ]
 GRADED = [
-    pytest.param({"multiple": True, "signed": True, "memory": "exact", "adaptation": 0.2}, id="multiple-signed"),
+    pytest.param({"multiple": True, "signed": True, "memory": "continuous", "adaptation": 0.2}, id="multiple-signed"),
     pytest.param({"multiple": True, "adaptation": 0.2}, id="multiple", marks=pytest.mark.long),
     pytest.param({"signed": True, "buckets": "synapse"}, id="signed", marks=pytest.mark.long),
 ]
@@ -229,6 +229,7 @@ def test_single_precision_agrees_with_double(random_network, random_events):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.threads
 def test_result_does_not_depend_on_the_number_of_threads(dtype, random_network, random_events):
     events = random_events(n_samples=11, n_steps=30)
     labels = labels_of(events)
@@ -289,5 +290,5 @@ def test_wrong_number_of_units_and_a_late_window_are_refused(random_network, ran
     with pytest.raises(NetworkError, match="The events have 7 units, the network 6 inputs"):
         random_network().loss_and_grad(random_events(n_units=7), np.zeros(3, int))
     late = random_network(read_from=1 * second)
-    with pytest.raises(NetworkError, match="read_from = .* lies behind the 20 steps"):
+    with pytest.raises(NetworkError, match="read_from = .* starts after the last of the 20 steps"):
         late.loss_and_grad(random_events(), np.zeros(3, int))

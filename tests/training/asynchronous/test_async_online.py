@@ -1,4 +1,4 @@
-"""Learning on the way: parts of a sample give what the whole gives, windows reach back as far as they say."""
+"""Learning online: parts of a sample give what the whole gives, windows reach back as far as they say."""
 
 import numpy as np
 import pytest

@@ -124,7 +124,7 @@ def test_help_and_version(capsys):
         assert "Usage" in "".join(call(capsys, *command)[1:])
     code, out, _ = call(capsys, "train", "gamma", "--help")
     assert code == 0
-    for shown in ("Order of spikes", "<paper|exact>", "the recipe's", "Example"):
+    for shown in ("Order of spikes", "<paper|continuous|", "the recipe's", "Example"):
         assert shown in out
     assert "refractory" not in out
     assert "--theta" not in call(capsys, "train", "async", "--help")[1]
@@ -162,7 +162,7 @@ def test_options_without_effect_are_refused(run, archive, capsys, options, text)
     ("line", "text"),
     [
         ("[network]\nhidden = 4", "network.hidden = 4 must be a valid list."),
-        ("[network]\nhidden = [4]\nmemory = 'old'", "network.memory = 'old' must be 'paper' or 'exact'."),
+        ("[network]\nhidden = [4]\nmemory = 'old'", "network.memory = 'old' must be 'paper', 'continuous' or 'exact'."),
         ("[network]\nhidden = [4]\nbuckts = 'neuron'", "network.buckts is unknown; known are K, "),
         ("[network]\nhidden = [4]\nforward_group = 0", "must be greater than or equal to 1 or 'all'."),
         ("[training]\nepochs = 'ten'\n[network]\nhidden = [4]", "training.epochs = 'ten' must be a valid integer"),

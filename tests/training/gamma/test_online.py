@@ -32,7 +32,7 @@ def make(events, **options):
 KINDS = [
     {},
     {"buckets": "synapse", "ratio": 1.3, "train_tau": True},
-    {"memory": "exact", "adaptation": 0.1, "multiple": True},
+    {"memory": "continuous", "adaptation": 0.1, "multiple": True},
     {"signed": True, "train_tau": True},
 ]
 
