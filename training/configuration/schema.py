@@ -112,8 +112,8 @@ class Data(Section):
 
 
 Training = section_of(
-    TrainingOptions, optimiser=Optimiser, loss=Loss | None, rule=str | None, schedule=Literal["cosine", "constant"],
-    theta_schedule=Literal["linear", "cosine"],
+    TrainingOptions, optimiser=Optimiser, loss=Loss | None, rule=Rule | Literal["unlayered"] | None,
+    schedule=Literal["cosine", "constant"], theta_schedule=Literal["linear", "cosine"],
 )  # fmt: skip
 
 
