@@ -22,6 +22,11 @@ from .models.asynchronous.schedulers import RandomScheduler as RandomScheduler
 from .models.asynchronous.schedulers import TimedScheduler as TimedScheduler
 from .models.errors import EngineError as EngineError
 from .models.errors import NetworkError as NetworkError
+from .models.gradients import Detached as Detached
+from .models.gradients import Direct as Direct
+from .models.gradients import Filter as Filter
+from .models.gradients import Online as Online
+from .models.gradients import Unlayered as Unlayered
 from .training import SGD as SGD
 from .training import Adam as Adam
 from .training import DataError as DataError

@@ -34,7 +34,7 @@ def test_contributing_adds_each_kind_of_thing_in_a_few_lines():
     titles = re.findall(r"^## To add an? (.*)$", text, re.MULTILINE)
     assert titles == ["neuron", "scheduler", "gradient", "data set", "figure"]
     blocks = [code.strip().splitlines() for code, _ in BLOCK.findall(text)]
-    assert len(blocks) == len(titles)
+    assert len(blocks) >= len(titles)
     assert max(map(len, blocks)) <= 30
 
 

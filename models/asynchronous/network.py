@@ -172,6 +172,10 @@ class AsynchronousNetwork(UnlayeredLearner, StoredNetwork):
             )
         return self._engines[key]
 
+    def shown_equations(self) -> str:
+        """Equations of a neuron."""
+        return str(self.model)
+
     # -- running ---------------------------------------------------------------------------------------
 
     def run(

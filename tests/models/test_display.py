@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from brian2 import ms
 
-from brian2grad import EventArchive, lif, make_task, spiking_gamma
+from brian2grad import AsynchronousNetwork, EventArchive, lif, make_task, spiking_gamma
 
 ARCHIVE = EventArchive.from_samples([([0, 1, 5], [0, 1, 9])] * 4, np.arange(4) % 2, n_units=6, time_unit_us=1000)
 
@@ -19,6 +19,7 @@ def shown(random_network, random_events):
         "NeuronModel": lif(10 * ms),
         "SpikingGammaModel": spiking_gamma(3, 30 * ms, 0.1),
         "SpikingGammaNetwork": network,
+        "AsynchronousNetwork": AsynchronousNetwork([6, 5, 3]),
         "StepEvents": events,
         "EngineResult": network.forward(events),
         "EventArchive": ARCHIVE,
@@ -32,6 +33,7 @@ def shown(random_network, random_events):
         ("NeuronModel", ["dv/dt = -v/(10*ms) : 1", "threshold  v > 1.0", "reset      v = 0"]),
         ("SpikingGammaModel", ["dyhat/dt", "Koopman"]),
         ("SpikingGammaNetwork", ["6, 5, 3", "0.03, 0.03, 0.03 s", "layer1.w: (6, 5)", "dyhat/dt = -yhat/(30*ms)"]),
+        ("AsynchronousNetwork", ["6, 5, 3", "projection0.w: (6, 5)", "dv/dt = -v/tau_m"]),
         ("StepEvents", ["n_units    6", "uint16"]),
         ("EngineResult", ["(3, 20, 3)"]),
         ("EventArchive", ["samples   4", "12 (3.0 per sample)", "10. ms"]),

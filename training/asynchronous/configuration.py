@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from ...models.asynchronous.losses import AsyncLoss
 from ...models.asynchronous.network import AsynchronousNetwork
-from ...models.gradients import Online, Unlayered
+from ...models.gradients import CHOICES, Online, Unlayered
 from ...models.order.orders import ForwardGroups
 from ..configuration.orders import MIXED, MIXED_GROUPS, make_scheduler, mixed_order, parse_group
 from ..configuration.schema import Configuration, ForwardGroup, Order, Untimed, section_of
@@ -41,10 +41,7 @@ class AsyncNetwork(Order):
     dtype: Literal["float32", "float64"] | None = None
 
 
-_Gradient = section_of(
-    Unlayered, variant=Literal["v1", "v2"], state=Literal["full", "cut"], reset=Literal["attached", "detached"],
-    surrogate=Literal["arctan", "fast_sigmoid", "sigmoid"], filler=Literal["first", "random", "all", "none"],
-)  # fmt: skip
+_Gradient = section_of(Unlayered, **{name: Literal[words] for name, words in CHOICES.items()})
 
 
 class UnlayeredTable(_Gradient):
@@ -68,13 +65,13 @@ class AsyncConfiguration(Configuration):
     loss: LossTable = LossTable()
 
     def options(self) -> TrainingOptions:
-        """Options of the training loop, with the loss and the gradient of their own sections."""
-        rule = Unlayered(**{name: getattr(self.unlayered, name) for name in _Gradient.model_fields})
-        given = self.training.given()
-        if given.get("rule") == Online.name:
-            window = given.get("window_ms", 0) / self.data.dt_ms
-            rule = Online(max(1, round(window)) if window else None, within=rule)
-        return TrainingOptions(**(given | {"loss": AsyncLoss(**self.loss.model_dump()), "rule": rule}))
+        """Options of the training loop, with goal and gradient as values."""
+        gradient = Unlayered(**{name: getattr(self.unlayered, name) for name in _Gradient.model_fields})
+        training = self.training.given()
+        if training.get("rule") == Online.name:
+            window_ms = training.get("window_ms", 0.0)
+            gradient = Online(max(1, round(window_ms / self.data.dt_ms)) if window_ms else None, gradient)
+        return TrainingOptions(**training | {"loss": AsyncLoss(**self.loss.model_dump()), "rule": gradient})
 
 
 def build(config: dict, task: Task, seed: int, threads: int | None = None) -> AsynchronousNetwork:

@@ -13,9 +13,8 @@ from .evaluation import AsyncEvaluation, joined, summary
 def evaluate_async_brian2(network, task: Task, stop: Stop, device, seed, on_sample) -> tuple[AsyncEvaluation, int]:
     """Evaluate in Brian 2, one tick per forward step; the groups are those of the compiled engine."""
     run = network.brian2(
-        task.events, device=device, stop=stop, progress=on_sample,
-        **({} if seed is None else {"seed": seed}),
-    )  # fmt: skip
+        task.events, device=device, stop=stop, progress=on_sample, **({} if seed is None else {"seed": seed})
+    )
     return joined(network, task, [summary(network, run, task.labels)], run.seconds), run.compilations
 
 

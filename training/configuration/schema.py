@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 from ..errors import TrainingError
 from ..loop import TrainingOptions
 
-Probability = Annotated[float, Field(ge=0, lt=1)]
 ForwardGroup = Annotated[int, Field(ge=1)] | Literal["all"]
 Scheduler = Literal["random", "momentum", "fifo", "lifo", "layered", "mixed", "timed"]
 Untimed = Literal["random", "momentum", "fifo", "lifo", "layered", "mixed"]

@@ -125,12 +125,6 @@ class EventArchive(Displayed):
     def __len__(self):
         return len(self.labels)
 
-    def until(self, duration):
-        """Return the events before `duration` seconds, of every sample."""
-        kept = np.asarray(self.times) * (self.time_unit_us * 1e-6) < duration - 1e-12
-        offsets = np.concatenate([[0], np.cumsum(kept)])[np.asarray(self.offsets)]
-        return dataclasses.replace(self, units=self.units[kept], times=self.times[kept], offsets=offsets)
-
     def summary(self) -> dict:
         """Sizes of the archive."""
         steps = self.labels_per_step
@@ -144,6 +138,12 @@ class EventArchive(Displayed):
             "labels": None if steps is None else f"one for each of {steps.shape[1]} steps",
             "extra": ", ".join(self.extra),
         }
+
+    def until(self, duration):
+        """Return the events before `duration` seconds, of every sample."""
+        kept = np.asarray(self.times) * (self.time_unit_us * 1e-6) < duration - 1e-12
+        offsets = np.concatenate([[0], np.cumsum(kept)])[np.asarray(self.offsets)]
+        return dataclasses.replace(self, units=self.units[kept], times=self.times[kept], offsets=offsets)
 
     def __getitem__(self, which):
         """Return some of the samples as an archive.
