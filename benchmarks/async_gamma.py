@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import time
 from pathlib import Path
 
@@ -33,9 +32,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from brian2grad.models import AsynchronousSpikingGamma
+from brian2grad.models.files import atomic
 from brian2grad.training import TrainingOptions, load_splits, make_task, train
-from brian2grad.training.asynchronous.configuration import make_scheduler, parse_group
-from brian2grad.training.plots.gamma import BLUE, GREY, RED, STYLE
+from brian2grad.training.configuration import make_scheduler, parse_group
+from brian2grad.training.plots.style import BLUE, GREY, RED, STYLE
 from brian2grad.training.runs import git_commit
 
 OUTPUT = Path(__file__).resolve().parent / "output"
@@ -139,9 +139,8 @@ def simulate(arguments, path: Path) -> list[dict]:
             break
         rows.append(run_cell(cell, tasks, training))
         print(f"{cell}: {rows[-1]['seconds']} s", flush=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        os.replace(temporary, path)
+        with atomic(path) as temporary:
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return rows
 
 

@@ -33,7 +33,6 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from brian2grad.models.events import StepEvents
-from brian2grad.models.gamma.windows import window_of
 from brian2grad.models.readout import probabilities, scores
 
 RULES = ("bptt", "ottt", "es_d_rtrl", "fptt")
@@ -188,7 +187,7 @@ def by_time(rows, n_samples: int):
 def windows(events: StepEvents, length: int):
     """First step and events of one stretch after the other."""
     for begin in range(0, events.n_steps, length):
-        yield begin, window_of(events, begin, min(events.n_steps, begin + length))
+        yield begin, events.steps(begin, begin + length)
 
 
 class Trace:

@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+from brian2grad.models.files import atomic
 from brian2grad.training.runs import git_commit
 
 
@@ -40,9 +41,8 @@ class Results:
             fcntl.flock(folder, fcntl.LOCK_EX)
             self.read()
             self.rows.append(row | {"git": git_commit()})
-            temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
-            os.replace(temporary, self.path)
+            with atomic(self.path) as temporary:
+                temporary.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
         finally:
             os.close(folder)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from brian2grad.training.plots.gamma import BLUE, GREEN, RED, STYLE
+from brian2grad.models.files import atomic
+from brian2grad.training.plots.style import BLUE, GREEN, RED, STYLE
 
 TITLES = {"gaps": "which gap", "delay": "45 ms later", "nmnist8": "nmnist8"}
 ORDER = (
@@ -155,7 +155,6 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
     for path in paths:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        figure.savefig(temporary, format=path.suffix[1:], dpi=200)
-        os.replace(temporary, path)
+        with atomic(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], dpi=200)
     return paths

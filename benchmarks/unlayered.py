@@ -19,11 +19,10 @@ from pathlib import Path
 import numpy as np
 from brian2 import ms
 
+from brian2grad.models import AsynchronousNetwork
 from brian2grad.models.events import StepEvents
 from brian2grad.models.order.schedulers import RandomScheduler
 from brian2grad.training import load, make_task
-from brian2grad.training.asynchronous.losses import AsyncLoss
-from brian2grad.training.asynchronous.network import TrainableAsynchronous
 from brian2grad.training.optimisers import Adam
 from brian2grad.training.tasks import augment
 
@@ -33,10 +32,8 @@ SIZES = [2312, 64, 64, 64, 10]
 def synthetic(n_samples: int, n_steps: int = 10, events_per_step: float = 125.0):
     """Poisson events of N-MNIST's number per frame, and labels."""
     rng = np.random.default_rng(0)
-    frames = rng.poisson(events_per_step / SIZES[0], (n_samples * n_steps, SIZES[0]))
-    ptr = np.concatenate([[0], np.cumsum((frames != 0).sum(axis=1))])
-    units, values = np.nonzero(frames)[1].astype(np.int32), frames[frames != 0].astype(np.float32)
-    return StepEvents(ptr, units, values, SIZES[0], n_steps, n_samples, 10e-3), rng.integers(0, 10, n_samples)
+    frames = rng.poisson(events_per_step / SIZES[0], (n_samples, n_steps, SIZES[0]))
+    return StepEvents.from_dense(frames, 10 * ms), rng.integers(0, 10, n_samples)
 
 
 def now() -> np.ndarray:
@@ -108,11 +105,11 @@ def epoch(arguments) -> float:
     return time.perf_counter() - began
 
 
-def make(arguments, n_out: int) -> TrainableAsynchronous:
+def make(arguments, n_out: int) -> AsynchronousNetwork:
     """The network of the comparison."""
-    return TrainableAsynchronous(
+    return AsynchronousNetwork(
         [*SIZES[:-1], n_out], tau_m=10 * ms, V_th=0.3, scheduler=RandomScheduler(), threads=arguments.threads,
-        forward_group=arguments.forward_group, loss=AsyncLoss(), seed=0,
+        forward_group=arguments.forward_group, seed=0,
     )  # fmt: skip
 
 
@@ -126,7 +123,7 @@ def main() -> None:
     events, labels = batch_of(arguments)
     network = make(arguments, SIZES[-1])
     mine, found = ours(network, events, labels, arguments.repeat)
-    per_sample = found.run.spikes.mean()
+    per_sample = found.n_spikes / len(events)
     print(f"batch {len(events)}, F = {arguments.forward_group}, {arguments.threads} threads, "
           f"{len(events.units) / len(events):.0f} input events and {per_sample:.0f} spikes per sample")  # fmt: skip
     print(f"event-driven  {mine[0] * 1e3:9.1f} ms per training step, {mine[1] * 1e3:9.1f} ms of processor time")

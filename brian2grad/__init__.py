@@ -1,52 +1,33 @@
 """Gradient training for spiking networks written in Brian 2.
 
-Everything public can be imported from here; a name's module is loaded when the name is first used.
+Everything public can be imported from here; a name's module is loaded when the name is first used. The names stand in
+``__init__.pyi``, where type checkers look for them too.
 """
 
-from importlib import import_module as _import_module
-from importlib.metadata import version as _version
 
-__version__ = _version("brian2grad")
+def _rooms() -> dict[str, str]:
+    """Room of every public name."""
+    import ast
+    from pathlib import Path
 
-_ROOMS = {
-    "equations": (
-        "exact_memory",
-        "gamma_memory",
-        "lif",
-        "asynchronous_lif",
-        "spiking_gamma",
-        "derive_adjoint",
-        "register_derivative",
-        "ModelError",
-    ),
-    "models": ("AsynchronousNetwork", "AsynchronousSpikingGamma", "SpikingGammaNetwork", "StepEvents"),
-    "models.errors": ("EngineError", "NetworkError"),
-    "training": (
-        "SGD",
-        "Adam",
-        "DataError",
-        "EventArchive",
-        "HybridProblem",
-        "Run",
-        "TrainingOptions",
-        "final_loss",
-        "integral_loss",
-        "load",
-        "load_splits",
-        "make_task",
-        "spike_loss",
-        "train",
-        "value_and_grad",
-    ),
-}
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+    stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text())
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: f".{node.module}" for node in imports for alias in node.names}
+
+
+_ROOM_OF = _rooms()
 __all__ = ["__version__", *sorted(_ROOM_OF)]
 
 
 def __getattr__(name: str):
-    if name not in _ROOM_OF:
+    import importlib.metadata
+
+    if name == "__version__":
+        value = importlib.metadata.version("brian2grad")
+    elif name in _ROOM_OF:
+        value = getattr(importlib.import_module(_ROOM_OF[name], __name__), name)
+    else:
         raise AttributeError(f"module 'brian2grad' has no attribute '{name}'")
-    value = getattr(_import_module(f".{_ROOM_OF[name]}", __name__), name)
     globals()[name] = value
     return value
 

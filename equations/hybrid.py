@@ -17,27 +17,22 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import sympy
 from brian2 import Equations
 from brian2.core.namespace import DEFAULT_UNITS
-from brian2.core.variables import Constant
-from brian2.stateupdaters.base import StateUpdateMethod
+from brian2.equations.refractory import add_refractoriness
 from brian2.utils.stringtools import get_identifiers
 
 from .errors import ModelError
-from .propagator import ExactMemory
-from .statements import compose, condition, substituted, symbol, unit_values
-from .steps import Decay, StepMap
+from .statements import compose, condition, substituted, symbol
+from .steps import Decay, StepMap, decay_of, step_of
 
 MAPS = ("flow", "margin", "reset", "jump")
 _FIELDS = ("name", "threshold", "reset", "on_pre", "method")
 _CLOCK = {"t", "dt", "t_in_timesteps", "i", "j", "N", "lastspike", "not_refractory"}  # given by Brian 2
-_UPDATERS = ("exact", "euler", "heun")  # Brian 2's own choice: the first that applies
 _CACHED = 512  # a schedule of thresholds makes new systems all the time
 
 
@@ -98,8 +93,7 @@ class HybridSystem:
         if unknown:
             raise ModelError(f"'{unknown[0]}' is no part of a model; give {', '.join(_FIELDS)}.")
         values = {name: fields.get(name, getattr(model, name, None)) for name in _FIELDS}
-        method = values["method"]
-        values["method"] = _Method(tuple(method) if isinstance(method, list) else method)
+        values["method"] = _Method(values["method"])
         return _derive(_Text.of(model), **values)
 
     @property
@@ -150,7 +144,7 @@ class HybridSystem:
         dt : float or sympy.Symbol
             Seconds; a symbol keeps the step symbolic, for updaters that do not need its value.
         """
-        return _step(self, dt)
+        return step_of(self, dt)
 
     def decay(self, by=None, states=None) -> Decay:
         """How states decay to zero, as a function of parameters.
@@ -168,7 +162,7 @@ class HybridSystem:
             If their equations are not linear in each other, have a constant part or depend on another parameter.
         """
         by = (by,) if isinstance(by, str) else by
-        return _decay(self, None if by is None else tuple(by), tuple(states or self.continuous))
+        return decay_of(self, None if by is None else tuple(by), tuple(states or self.continuous))
 
 
 # -- derivation: done once per text, as networks are made by the hundred and their equations are not --------------
@@ -191,7 +185,7 @@ class _Method:
 
     def __init__(self, updater):
         self.updater = tuple(updater) if isinstance(updater, list) else updater
-        self._key = id(updater) if getattr(updater, "__hash__", None) is None else self.updater
+        self._key = id(updater) if self.updater.__hash__ is None else self.updater
 
     def __eq__(self, other):
         return self._key == other._key
@@ -206,26 +200,26 @@ def _derive(text: _Text, method: _Method, name, threshold, reset, on_pre) -> Hyb
     if equations.is_stochastic:
         noise = ", ".join(sorted(equations.stochastic_variables))
         raise ModelError(f"'{name}' contains noise ({noise}), of which no map is derived; remove it.")
-    after = compose(reset or "", equations)
+    if any("unless refractory" in equation.flags for equation in equations.values()):
+        equations = add_refractoriness(equations)
+    after = compose(reset or "", functools.partial(substituted, equations))
     arrived = _arrived(equations, on_pre or "", name)
     changed = dict.fromkeys((*after, *arrived))
     wrong = sorted(equations.subexpr_names & changed.keys())
     if wrong:
         raise ModelError(f"A statement of '{name}' assigns to '{wrong[0]}', which its equations define already.")
+    continuous = [v for v in equations if v in equations.diff_eq_names]
     # A local variable of the statements is already written out in those that use it.
-    states = [v for v in equations if v in equations.diff_eq_names]
-    states += [v for v in changed if v in equations.parameter_names]
-    rates = {v: substituted(equations, equations[v].expr.code) for v in states if v in equations.diff_eq_names}
-    flow = {v: rates.get(v, sympy.Integer(0)) for v in states}
+    discrete = [v for v in changed if v in equations.parameter_names]
+    states = (*continuous, *discrete)
+    flow = {v: substituted(equations, equations[v].expr.code) for v in continuous}
+    flow |= dict.fromkeys(discrete, sympy.Integer(0))
     margin = condition(equations, threshold) if threshold else None
-    maps = [flow, *({v: m.get(v, symbol(v)) for v in states} for m in (after, arrived))]
-    used = {s.name for s in _symbols([*(e for m in maps for e in m.values()), *([margin] if threshold else [])])}
-    used = {s for s in used - set(states) - _CLOCK if s not in DEFAULT_UNITS and not s.endswith("_pre")}
-    return HybridSystem(name, tuple(states), tuple(sorted(used)), flow, margin, *maps[1:], equations, method.updater)
-
-
-def _symbols(expressions) -> set:
-    return set().union(*(e.free_symbols for e in expressions))
+    reset_map, jump_map = ({v: m.get(v, symbol(v)) for v in states} for m in (after, arrived))
+    expressions = [*flow.values(), *reset_map.values(), *jump_map.values(), *([margin] if threshold else [])]
+    used = {s.name for e in expressions for s in e.free_symbols} - set(states) - _CLOCK - DEFAULT_UNITS.keys()
+    parameters = tuple(sorted(v for v in used if not v.endswith("_pre")))
+    return HybridSystem(name, states, parameters, flow, margin, reset_map, jump_map, equations, method.updater)
 
 
 def _arrived(equations, on_pre: str, name: str) -> dict[str, sympy.Expr]:
@@ -237,29 +231,13 @@ def _arrived(equations, on_pre: str, name: str) -> dict[str, sympy.Expr]:
             f"on_pre of '{name}' names '{both[0]}', which is a variable of the neuron: write '{both[0]}_post' for it, "
             "and give the synapse's variable another name."
         )
-    composed = compose(re.sub(r"\b(\w+)_post\b", r"\1", code), equations)
+    composed = compose(re.sub(r"\b(\w+)_post\b", r"\1", code), functools.partial(substituted, equations))
     sent = sorted(v for v in composed if v.endswith("_pre"))
     if sent:
         raise ModelError(
             f"on_pre of '{name}' changes '{sent[0]}'; a spike may only change the neuron that receives it."
         )
     return composed
-
-
-@functools.lru_cache(_CACHED)
-def _step(system: HybridSystem, dt) -> StepMap:
-    equations = system.equations
-    symbolic = isinstance(dt, sympy.Symbol)
-    if symbolic and isinstance(system.method, ExactMemory):
-        raise ModelError(f"The step of '{system.name}' is exact for a number of seconds, not for the symbol {dt}.")
-    variables = {} if symbolic else {"dt": Constant("dt", np.array([float(dt)]))}
-    code = StateUpdateMethod.apply_stateupdater(equations, variables, system.method or _UPDATERS, {})
-    composed = compose(code, equations)
-    length = {symbol("dt"): dt if symbolic else sympy.Float(dt, 17)}
-    table = {}
-    for name in system.continuous:
-        table[name] = composed[name].xreplace(length | unit_values(composed[name]))
-    return StepMap(system.continuous, table)
 
 
 @functools.lru_cache(_CACHED)
@@ -272,7 +250,7 @@ def _differentiated(system, of, by) -> sympy.Matrix:
     for name, expression in system.expressions(of).items():
         row = [expression.diff(symbol(b)) for b in by]
         for b, slope in zip(by, row, strict=True):
-            cause = next(_without_derivative(slope), None)
+            cause = next(iter(slope.atoms(sympy.Derivative, sympy.Subs, sympy.DiracDelta)), None)
             if cause is not None:
                 where = f"{of} of '{name}'" if isinstance(of, str) else f"'{name}'"
                 raise ModelError(
@@ -281,37 +259,3 @@ def _differentiated(system, of, by) -> sympy.Matrix:
                 )
         rows.append(row)
     return sympy.Matrix(rows)
-
-
-def _without_derivative(slope) -> Iterator:
-    """What of an expression was left undifferentiated."""
-    return iter(slope.atoms(sympy.Derivative, sympy.Subs, sympy.DiracDelta))
-
-
-@functools.lru_cache(_CACHED)
-def _decay(system: HybridSystem, by, states) -> Decay:
-    rates = _linear(system, {v: system.flow[v].xreplace(unit_values(system.flow[v])) for v in states}, "d{}/dt =")
-    names = tuple(sorted(s.name for s in rates.free_symbols)) if by is None else by
-    # The exact memory works with the numbers of the rates.
-    numbers = isinstance(system.method, ExactMemory)
-    factors = None if numbers else _linear(system, {v: system.step(symbol("dt")).next[v] for v in states}, "{} <-")
-    other = sorted({s.name for m in (rates, factors) if m is not None for s in m.free_symbols} - {*names, "dt"})
-    if other:
-        raise ModelError(
-            f"The decay of '{system.name}' depends on '{other[0]}'; it may only depend on {', '.join(names) or 'none'}."
-        )
-    return Decay(states, names, rates, factors)
-
-
-def _linear(system, expressions, text: str) -> sympy.Matrix:
-    """Matrix of expressions that are linear in the variables they are of."""
-    symbols = [symbol(v) for v in expressions]
-    matrix = sympy.Matrix([[e.diff(s) for s in symbols] for e in expressions.values()])
-    for row, (name, expression) in enumerate(expressions.items()):
-        rest = sympy.simplify(expression.subs(dict.fromkeys(symbols, 0)))
-        if rest != 0 or matrix[row, :].free_symbols & set(symbols):
-            raise ModelError(
-                f"'{system.name}': {text.format(name)} {expression} is no decay to zero, linear in "
-                f"{', '.join(expressions)} and nothing else."
-            )
-    return matrix

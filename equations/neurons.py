@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from brian2 import Equations
 
+from .display import Displayed
 from .errors import ModelError
 
 # What `NeuronModel` adds to Brian 2's `Equations`, in the order of `NeuronGroup`'s keyword arguments.
 _EVENT_FIELDS = ("threshold", "reset", "refractory", "method")
 
 
-class NeuronModel(Equations):
+class NeuronModel(Displayed, Equations):
     """Brian 2 equations together with threshold, reset, refractoriness and integration method.
 
     It *is* an `Equations` object, so it goes straight into a `NeuronGroup`, and `+` adds the user's own
@@ -45,6 +46,12 @@ class NeuronModel(Equations):
         self.method = method
         self.name = name
         self.reference = reference
+
+    def summary(self) -> dict:
+        """Equations and events."""
+        events = {field: getattr(self, field) for field in _EVENT_FIELDS[:3] if getattr(self, field)}
+        method = getattr(self.method, "__name__", self.method)
+        return {"name": self.name, "equations": self, **events, "method": method, "source": self.reference}
 
     @property
     def model(self) -> Equations:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 
 import sympy
 from brian2 import Equations
@@ -74,17 +75,16 @@ def condition(equations: Equations, text: str) -> sympy.Expr:
     return left - right if isinstance(tree.ops[0], ast.Gt) else right - left
 
 
-def compose(code: str, equations: Equations | None = None) -> dict[str, sympy.Expr]:
+def compose(code: str, read: Callable[[str], sympy.Expr] = parse) -> dict[str, sympy.Expr]:
     """Compose statements executed one after another into one map: variable -> expression of the old values.
-
-    As in Brian 2, a subexpression has the value that follows from the variables when a statement reads it.
 
     Parameters
     ----------
     code : str
         Statements such as ``v = V_r; u += b``, separated by newlines or semicolons.
-    equations : Equations, optional
-        Their subexpressions are written out.
+    read : callable
+        Parses the right-hand side of a statement. To Brian 2, a subexpression has the value that follows from the
+        variables when a statement reads it: where there are any, `read` must write them out (see `substituted`).
 
     Returns
     -------
@@ -97,8 +97,7 @@ def compose(code: str, equations: Equations | None = None) -> dict[str, sympy.Ex
         if not line:
             continue
         variable, op, expression, _ = parse_statement(line)
-        value = parse(expression) if equations is None else substituted(equations, expression)
-        value = value.xreplace(env)
+        value = read(expression).xreplace(env)
         target = symbol(variable)
         if op != "=":
             old = env.get(target, target)

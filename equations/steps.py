@@ -8,10 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import sympy
+from brian2.core.variables import Constant
+from brian2.stateupdaters.base import StateUpdateMethod
 
 from .errors import ModelError
-from .propagator import propagator, propagator_slope
-from .statements import numeric, symbol
+from .propagator import ExactMemory, propagator, propagator_slope
+from .statements import compose, numeric, substituted, symbol, unit_values
+
+_UPDATERS = ("exact", "euler", "heun")  # Brian 2's own choice: the first that applies
+_CACHED = 512
 
 
 @dataclass(frozen=True)
@@ -106,3 +111,50 @@ class Decay:
             return np.array(filled, float).reshape(*matrix.shape, *shape)
 
         return function
+
+
+@functools.lru_cache(_CACHED)
+def step_of(system, dt) -> StepMap:
+    """See `HybridSystem.step`."""
+    equations = system.equations
+    symbolic = isinstance(dt, sympy.Symbol)
+    if symbolic and isinstance(system.method, ExactMemory):
+        raise ModelError(f"The step of '{system.name}' is exact for a number of seconds, not for the symbol {dt}.")
+    variables = {} if symbolic else {"dt": Constant("dt", np.array([float(dt)]))}
+    code = StateUpdateMethod.apply_stateupdater(equations, variables, system.method or _UPDATERS, {})
+    after = compose(code, functools.partial(substituted, equations))
+    length = {symbol("dt"): dt if symbolic else sympy.Float(dt, 17)}
+    table = {name: after[name].xreplace(length | unit_values(after[name])) for name in system.continuous}
+    return StepMap(system.continuous, table)
+
+
+@functools.lru_cache(_CACHED)
+def decay_of(system, by, states) -> Decay:
+    """See `HybridSystem.decay`."""
+    flow = {v: system.flow[v].xreplace(unit_values(system.flow[v])) for v in states}
+    rates = _linear(system, flow, "d{}/dt =")
+    names = tuple(sorted(s.name for s in rates.free_symbols)) if by is None else by
+    factors = None
+    if not isinstance(system.method, ExactMemory):  # which computes with the numbers of the rates
+        step = step_of(system, symbol("dt"))
+        factors = _linear(system, {v: step.next[v] for v in states}, "{} <-")
+    other = sorted({s.name for m in (rates, factors) if m is not None for s in m.free_symbols} - {*names, "dt"})
+    if other:
+        raise ModelError(
+            f"The decay of '{system.name}' depends on '{other[0]}'; it may only depend on {', '.join(names) or 'none'}."
+        )
+    return Decay(states, names, rates, factors)
+
+
+def _linear(system, expressions, text: str) -> sympy.Matrix:
+    """Matrix of expressions that are linear in the variables they are of."""
+    symbols = [symbol(v) for v in expressions]
+    matrix = sympy.Matrix([[e.diff(s) for s in symbols] for e in expressions.values()])
+    for row, (name, expression) in enumerate(expressions.items()):
+        rest = sympy.simplify(expression.subs(dict.fromkeys(symbols, 0)))
+        if rest != 0 or matrix[row, :].free_symbols & set(symbols):
+            raise ModelError(
+                f"'{system.name}': {text.format(name)} {expression} is no decay to zero, linear in "
+                f"{', '.join(expressions)} and nothing else."
+            )
+    return matrix

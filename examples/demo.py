@@ -21,7 +21,7 @@ from rich.console import Console
 
 from brian2grad.models import SpikingGammaNetwork
 from brian2grad.models.order.schedulers import MomentumScheduler, RandomScheduler
-from brian2grad.training.asynchronous.configuration import open_async
+from brian2grad.training.asynchronous.configuration import open_run as open_async
 from brian2grad.training.asynchronous.evaluation import evaluate_async
 from brian2grad.training.configuration import evaluation_task
 from brian2grad.training.evaluation import evaluate_native

@@ -52,9 +52,7 @@ def in_engine(memory, K, dt, n_steps):
     network = SpikingGammaNetwork([1, K], K=K, tau=TAU, dt=dt, memory=memory, bias=False, dtype="float64", threads=1)
     network.parameters["layer1.w"][:] = 1
     network.parameters["layer1.v"][:] = np.eye(K)
-    ptr = np.ones(n_steps + 1, np.int64)
-    ptr[0] = 0  # one event, in the first step
-    events = StepEvents(ptr, np.zeros(1, np.uint16), np.ones(1, np.uint8), 1, n_steps, 1, float(dt))
+    events = StepEvents.from_triples([0], [0], [0], (1, n_steps, 1), dt)  # one event, in the first step
     return network.forward(events).readout[0]
 
 

@@ -9,6 +9,19 @@ import numpy as np
 from .errors import NetworkError
 
 
+class _Own:
+    """The type of `OWN`."""
+
+    def __repr__(self):
+        return "OWN"
+
+    def __reduce__(self):
+        return "OWN"
+
+
+OWN = _Own()  # forward group of a run: the network's own; None is taken, it means all that wait
+
+
 def checked_sizes(sizes) -> tuple[int, ...]:
     """Return layer sizes as integers, or refuse them."""
     sizes = tuple(sizes)
@@ -30,8 +43,8 @@ def checked_theta(theta, n_hidden: int) -> tuple[float, ...]:
 
 
 def checked_group(group, everything: int) -> int:
-    """Forward group size; ``None`` and ``'all'`` take `everything` that waits."""
-    if group in (None, "all"):
+    """Forward group size; ``None`` takes `everything` that waits."""
+    if group is None:
         return everything
     if isinstance(group, bool) or not isinstance(group, Real) or group != group // 1 or group < 1:
         raise NetworkError(f"forward_group = {group!r}; it is a whole number >= 1, or None for all.")

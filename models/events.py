@@ -4,17 +4,48 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from brian2 import Quantity, second
 from brian2.units.fundamentalunits import have_same_dimensions
 from scipy.sparse import csr_matrix
 
+from ..equations.display import DisplayedFields
 from .errors import NetworkError
 
 
-@dataclass(frozen=True)
-class StepEvents:
+class TimedEvents(Protocol):
+    """Events as they were recorded, sample after sample, such as those of an `EventArchive`.
+
+    Attributes
+    ----------
+    units, times : (n_events,) arrays of int
+        Times in units of `time_unit_us` microseconds, ascending within a sample.
+    offsets : (n_samples + 1,) array of int
+    n_units : int
+    time_unit_us : float
+    """
+
+    units: np.ndarray
+    times: np.ndarray
+    offsets: np.ndarray
+    n_units: int
+    time_unit_us: float
+
+
+def checked_timed(events) -> TimedEvents:
+    """Return events that have times; refuse others."""
+    if isinstance(events, StepEvents):
+        raise NetworkError("Binned events have lost their times; pass the event archive that they were made of.")
+    missing = [name for name in TimedEvents.__annotations__ if not hasattr(events, name)]
+    if missing:
+        raise NetworkError(f"{type(events).__name__} is no event archive: it has no {', '.join(missing)}.")
+    return events
+
+
+@dataclass(frozen=True, repr=False)
+class StepEvents(DisplayedFields):
     """Input of a batch of samples on a time grid, sparse: only units with events are stored.
 
     Attributes
@@ -38,8 +69,90 @@ class StepEvents:
     n_samples: int
     dt: float
 
+    @classmethod
+    def from_dense(cls, counts, dt) -> StepEvents:
+        """Events of an array of counts.
+
+        Parameters
+        ----------
+        counts : (n_samples, n_steps, n_units) array
+            Zeros are no events.
+        dt : Quantity, second, or float
+            Step (seconds, if a number).
+        """
+        counts = np.asarray(counts)
+        if counts.ndim != 3:
+            raise NetworkError(f"counts have shape {counts.shape}; expected (n_samples, n_steps, n_units).")
+        *shape, n_units = counts.shape
+        rows, units = np.nonzero(counts.reshape(-1, n_units))
+        ptr = np.searchsorted(rows, np.arange(shape[0] * shape[1] + 1))
+        units, values = units.astype(unit_type(n_units)), _compact(counts[counts != 0])
+        return cls(ptr, units, values, n_units, shape[1], shape[0], float(dt))
+
+    @classmethod
+    def from_triples(cls, samples, steps, units, shape, dt, values=None) -> StepEvents:
+        """Events one by one, in any order; equal ones add up.
+
+        Parameters
+        ----------
+        samples, steps, units : (n,) arrays of int
+        shape : (n_samples, n_steps, n_units)
+        dt : Quantity, second, or float
+            Step (seconds, if a number).
+        values : (n,) array, optional
+            1 each by default.
+        """
+        n_samples, n_steps, n_units = shape
+        samples, steps, units = places = [np.asarray(a, np.int64).ravel() for a in (samples, steps, units)]
+        for name, place, n in zip(("samples", "steps", "units"), places, shape, strict=True):
+            bad = np.flatnonzero((place < 0) | (place >= n))
+            if len(bad):
+                raise NetworkError(f"{name}[{bad[0]}] = {place[bad[0]]}; expected numbers from 0 to {n - 1}.")
+        rows = samples * n_steps + steps
+        values = np.ones(len(rows), np.float32) if values is None else np.asarray(values, np.float32)
+        counts = csr_matrix((values, (rows, units)), shape=(n_samples * n_steps, n_units))
+        counts.sum_duplicates()
+        ptr, units = counts.indptr.astype(np.int64), counts.indices.astype(unit_type(n_units))
+        return cls(ptr, units, _compact(counts.data), n_units, n_steps, n_samples, float(dt))
+
+    @staticmethod
+    def concatenate(parts) -> StepEvents:
+        """Steps one after the other, sample by sample: what `steps` cut apart."""
+        first, *others = parts
+        if not others:
+            return first
+        found = {(p.n_samples, p.n_units, p.dt) for p in parts}
+        if len(found) > 1:
+            raise NetworkError(f"Parts of (samples, units, dt) {sorted(found)} don't follow each other.")
+        sizes = [np.diff(p.ptr).reshape(p.n_samples, p.n_steps) for p in parts]
+        pieces = [(p, p.ptr[s * p.n_steps], p.ptr[(s + 1) * p.n_steps]) for s in range(first.n_samples) for p in parts]
+        units, values = (
+            np.concatenate([getattr(p, name)[begin:end] for p, begin, end in pieces] or [getattr(first, name)])
+            for name in ("units", "values")
+        )
+        n_steps = sum(p.n_steps for p in parts)
+        ptr = np.concatenate([[0], np.cumsum(np.concatenate(sizes, axis=1))])
+        return StepEvents(ptr, units, values, first.n_units, n_steps, first.n_samples, first.dt)
+
     def __len__(self):
         return self.n_samples
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Row ``sample*n_steps + step`` of every event."""
+        return np.repeat(np.arange(self.n_samples * self.n_steps), np.diff(self.ptr))
+
+    def steps(self, begin: int, end: int) -> StepEvents:
+        """Steps begin .. end - 1 of every sample."""
+        begin, end, _ = slice(begin, end).indices(self.n_steps)
+        first = np.arange(self.n_samples) * self.n_steps
+        lengths = self.ptr[first + end] - self.ptr[first + begin]
+        # Place of every event: its number in the result, moved by what was left out before its sample.
+        chosen = np.arange(lengths.sum()) + np.repeat(self.ptr[first + begin] - np.cumsum(lengths) + lengths, lengths)
+        sizes = np.diff(self.ptr).reshape(self.n_samples, self.n_steps)[:, begin:end]
+        ptr = np.concatenate([[0], np.cumsum(sizes)])
+        part = self.units[chosen], self.values[chosen]
+        return StepEvents(ptr, *part, self.n_units, end - begin, self.n_samples, self.dt)
 
     def take(self, samples) -> StepEvents:
         """Return the chosen samples, in the given order, as a new batch."""
@@ -61,9 +174,9 @@ class StepEvents:
     def dense(self, sample: int) -> np.ndarray:
         """Counts of one sample, shape (n_steps, n_units)."""
         counts = np.zeros((self.n_steps, self.n_units))
-        for t in range(self.n_steps):
-            part = slice(*self.ptr[sample * self.n_steps + t : sample * self.n_steps + t + 2])
-            counts[t, self.units[part]] = self.values[part]
+        ptr = self.ptr[sample * self.n_steps : (sample + 1) * self.n_steps + 1]
+        part = slice(ptr[0], ptr[-1])
+        counts[np.repeat(np.arange(self.n_steps), np.diff(ptr)), self.units[part]] = self.values[part]
         return counts
 
 
@@ -72,9 +185,8 @@ def bin_events(events, dt, n_steps: int | None = None) -> StepEvents:
 
     Parameters
     ----------
-    events : StepEvents or EventArchive
-        An archive has ``units``, ``times`` (in ``time_unit_us`` microseconds), ``offsets`` and ``n_units``. Events
-        already on a grid are returned unchanged if their step fits.
+    events : StepEvents or TimedEvents
+        Events already on a grid are returned unchanged if their step fits.
     dt : Quantity, second
         Step; event times are rounded down to the grid.
     n_steps : int, optional
@@ -98,22 +210,20 @@ def bin_events(events, dt, n_steps: int | None = None) -> StepEvents:
                 f"{float(dt):g} s were asked for. Bin the original events again."
             )
         return events
-    missing = [a for a in ("units", "times", "offsets", "n_units", "time_unit_us") if not hasattr(events, a)]
-    if missing:
-        raise NetworkError(f"{type(events).__name__} is no event archive: it has no {', '.join(missing)}.")
+    events = checked_timed(events)
     scale = float(events.time_unit_us) * 1e-6 / float(dt)
     if n_steps is None:
         n_steps = int(np.floor(int(events.times.max(initial=0)) * scale + 1e-9)) + 1
     if n_steps < 1:
         raise NetworkError(f"n_steps = {n_steps}: a run needs at least one step.")
     parts, sizes = [], [np.zeros(1, np.int64)]
-    unit_type = np.uint16 if events.n_units <= 65536 else np.int32
+    kind = unit_type(events.n_units)
     block = max(1, 2_000_000 // max(1, len(events.units) // max(1, len(events.offsets) - 1)))
     for first in range(0, len(events.offsets) - 1, block):  # in blocks: a set has tens of millions of events
         counts = _count(events, first, min(first + block, len(events.offsets) - 1), scale, n_steps)
-        parts.append((counts.indices.astype(unit_type), _compact(counts.data)))
+        parts.append((counts.indices.astype(kind), _compact(counts.data)))
         sizes.append(np.diff(counts.indptr).astype(np.int64))
-    units = np.concatenate([p[0] for p in parts]) if parts else np.zeros(0, unit_type)
+    units = np.concatenate([p[0] for p in parts]) if parts else np.zeros(0, kind)
     values = np.concatenate([p[1] for p in parts]) if parts else np.zeros(0, np.uint8)
     return StepEvents(
         np.cumsum(np.concatenate(sizes)),
@@ -143,8 +253,16 @@ def _count(events, first, last, scale, n_steps) -> csr_matrix:
     return counts
 
 
+def unit_type(n_units: int):
+    """The smaller of the types in which unit numbers are kept."""
+    return np.uint16 if n_units <= 65536 else np.int32
+
+
 def _compact(counts: np.ndarray) -> np.ndarray:
-    return counts.astype(np.uint8) if counts.max(initial=0) <= 255 else counts
+    """Whole numbers up to 255 as bytes; others as they are."""
+    with np.errstate(invalid="ignore"):  # NaN is no byte
+        compact = counts.astype(np.uint8)
+    return compact if np.array_equal(compact, counts) else counts
 
 
 def times_of(step_index, dt) -> Quantity:

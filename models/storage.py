@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from pathlib import Path
 
 import h5py
 import numpy as np
 from brian2 import Quantity, second
 
+from ..equations.display import Displayed, brief
 from .errors import NetworkError
+from .files import atomic
 
 
 def save_network(path, kind: str, config: dict, parameters: dict[str, np.ndarray]) -> None:
@@ -19,21 +19,15 @@ def save_network(path, kind: str, config: dict, parameters: dict[str, np.ndarray
 
     The file appears under its name only when it is complete.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with h5py.File(temporary, "w") as file:
+        with atomic(path) as temporary, h5py.File(temporary, "w") as file:
             file.attrs["format"] = "brian2grad network, version 1"
             file.attrs["kind"] = kind
             file.attrs["config"] = json.dumps(config)
             for name, value in parameters.items():
                 file.create_dataset(name.replace(".", "/"), data=value)
-        os.replace(temporary, path)
     except OSError as error:
         raise NetworkError(f"{path} cannot be written: {error}. Choose a writable folder.") from None
-    finally:
-        with contextlib.suppress(OSError):  # the first error is the one to report
-            temporary.unlink()
 
 
 def load_network(path, kind: str | None = None) -> tuple[dict, dict[str, np.ndarray]]:
@@ -63,7 +57,7 @@ def load_network(path, kind: str | None = None) -> tuple[dict, dict[str, np.ndar
     return config, parameters
 
 
-class StoredNetwork:
+class StoredNetwork(Displayed):
     """What every network does with files: its configuration is plain numbers, its parameters named arrays.
 
     Attributes
@@ -76,6 +70,23 @@ class StoredNetwork:
 
     kind = ""
     times: tuple[str, ...] = ()
+    renamed: dict[str, str] = {}  # noqa: RUF012 (parameters of older files: name there -> name here)
+    compiled = ("_engines",)  # dictionaries that stay behind when a network is copied or pickled
+
+    def __getstate__(self):
+        return self.__dict__ | {name: {} for name in self.compiled}
+
+    def summary(self) -> dict:
+        """Sizes, numbers, parameters and equations."""
+        config = {name: value for name, value in self.config().items() if np.size(value) <= 8 and value is not None}
+        config |= {name: f"{brief(value)} s" for name, value in config.items() if name in self.times}
+        shapes = {name: f"{value.shape}" for name, value in self.parameters.items()}
+        total = sum(value.size for value in self.parameters.values())
+        return {**config, "parameters": {**shapes, "together": total}, "equations": self.shown_equations()}
+
+    def shown_equations(self) -> str:
+        """Equations of a neuron."""
+        return ""
 
     @classmethod
     def from_config(cls, config: dict, **overrides):
@@ -100,6 +111,7 @@ class StoredNetwork:
 
     def set_parameters(self, parameters: dict, source: str = "parameters") -> None:
         """Replace all parameters; names, shapes and finiteness are checked first."""
+        parameters = {self.renamed.get(name, name): value for name, value in parameters.items()}
         for name, own in self.parameters.items():
             if name not in parameters:
                 raise NetworkError(f"{source}: '{name}' is missing.")

@@ -38,11 +38,8 @@ def random_events():
 
     def make(n_samples=3, n_steps=20, n_units=6, dt=10e-3, density=0.25, most=3, seed=0):
         rng = np.random.default_rng(seed)
-        rows = (n_samples * n_steps, n_units)
-        counts = rng.integers(1, most + 1, rows) * (rng.random(rows) < density)
-        ptr = np.concatenate([[0], np.cumsum((counts > 0).sum(axis=1))])
-        units = np.nonzero(counts)[1].astype(np.uint16)
-        return StepEvents(ptr, units, counts[counts > 0].astype(np.uint8), n_units, n_steps, n_samples, dt)
+        shape = (n_samples, n_steps, n_units)
+        return StepEvents.from_dense(rng.integers(1, most + 1, shape) * (rng.random(shape) < density), dt)
 
     return make
 
@@ -55,13 +52,13 @@ def random_network():
         options = {"K": 3, "tau": 30 * ms, "theta": 0.3, "dt": 10 * ms, "dtype": "float64", "seed": 4} | options
         network = SpikingGammaNetwork(sizes, threads=threads, **options)
         rng = np.random.default_rng(11)
-        for name, value in network.parameters.items():
-            if name.endswith(".w"):
-                value *= gain
-            if name.endswith(".b"):
-                value[:] = rng.normal(scale=0.2, size=value.shape)
-            if name.endswith(".tau"):
-                value[1:] *= rng.uniform(0.8, 1.3, size=value.shape)[1:]  # tau_0 is shared by all layers
+        for layer in range(1, len(sizes)):
+            own = {name: network.parameters.get(f"layer{layer}.{name}") for name in ("w", "b", "tau")}
+            own["w"] *= gain
+            if own["b"] is not None:
+                own["b"][:] = rng.normal(scale=0.2, size=own["b"].shape)
+            if own["tau"] is not None:
+                own["tau"][1:] *= rng.uniform(0.8, 1.3, size=own["tau"].shape)[1:]  # tau_0 is shared by all layers
         return network
 
     return make

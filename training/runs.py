@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
-import os
 import subprocess
 import tomllib
 from pathlib import Path
@@ -18,6 +17,7 @@ import h5py
 import numpy as np
 import tomli_w
 
+from ..models.files import atomic
 from .errors import RunError
 
 
@@ -46,7 +46,7 @@ class Run:
             raise RunError(f"{folder} holds a run already; choose another --out, or go on with --resume {folder}.")
         try:
             run.folder.mkdir(parents=True, exist_ok=True)
-            run._write("config.toml", tomli_w.dumps(_without_none(config)).encode())
+            run._write("config.toml", tomli_w.dumps(without_none(config)).encode())
         except OSError as error:
             raise RunError(f"{folder} cannot be written ({error.strerror}); choose another --out.") from None
         return run
@@ -60,12 +60,8 @@ class Run:
         return run
 
     def _write(self, name: str, content: bytes) -> None:
-        temporary = self.folder / f".{name}.{os.getpid()}.tmp"
-        try:
+        with atomic(self.folder / name) as temporary:
             temporary.write_bytes(content)
-            os.replace(temporary, self.folder / name)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     @property
     def config(self) -> dict:
@@ -105,19 +101,14 @@ class Run:
             raise RunError(f"{self.folder} cannot be written: {error}. Free space or choose another --out.") from None
 
     def _save_checkpoint(self, network, optimiser, rng, epoch):
-        temporary = self.folder / f".checkpoint.{os.getpid()}.tmp"
-        try:
-            with h5py.File(temporary, "w") as file:
-                file.attrs["epoch"], file.attrs["steps"] = epoch, optimiser.steps
-                file.attrs["rng"] = json.dumps(rng.bit_generator.state)
-                for name, value in network.parameters.items():
-                    file[f"parameters/{name}"] = value
-                for name, value in optimiser.state.items():
-                    file[f"optimiser/{name}"] = value
-                file.attrs["complete"] = True
-            os.replace(temporary, self.folder / "checkpoint.h5")
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic(self.folder / "checkpoint.h5") as temporary, h5py.File(temporary, "w") as file:
+            file.attrs["epoch"], file.attrs["steps"] = epoch, optimiser.steps
+            file.attrs["rng"] = json.dumps(rng.bit_generator.state)
+            for name, value in network.parameters.items():
+                file[f"parameters/{name}"] = value
+            for name, value in optimiser.state.items():
+                file[f"optimiser/{name}"] = value
+            file.attrs["complete"] = True
 
     def resume(self, network, optimiser, rng) -> int:
         """Set network, optimiser and random numbers to the last finished epoch and return its number.
@@ -143,9 +134,16 @@ class Run:
                 f"{path} is damaged ({error}); the network of the last epoch is still in {self.weights}."
             ) from None
         network.set_parameters(parameters, source=str(path))
+        state = {_renamed(key, network.renamed): value for key, value in state.items()}
         optimiser.state, optimiser.steps = state, steps
         rng.bit_generator.state = generator
         return epoch
+
+
+def _renamed(key: str, names: dict[str, str]) -> str:
+    """Name of an optimiser's array, ``first.layer1.w``, where older files have another name for the parameter."""
+    moment, _, name = key.partition(".")
+    return f"{moment}.{names.get(name, name)}"
 
 
 def free_folder(base) -> Path:
@@ -175,10 +173,10 @@ def git_commit() -> str:
     return ""
 
 
-def _without_none(config):
+def without_none(config):
     """TOML has no null: leave such entries out, and turn NumPy scalars into plain numbers."""
     if isinstance(config, dict):
-        return {k: _without_none(v) for k, v in config.items() if v is not None}
+        return {k: without_none(v) for k, v in config.items() if v is not None}
     if isinstance(config, list | tuple):
-        return [_without_none(v) for v in config]
+        return [without_none(v) for v in config]
     return config.item() if isinstance(config, np.generic) else config

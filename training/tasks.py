@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from brian2 import Quantity, second
-from scipy.sparse import csr_matrix
 
+from ..equations.display import DisplayedFields
 from ..models.events import StepEvents, bin_events
 from .data import EventArchive, shift_units
 from .errors import TrainingError
@@ -16,8 +16,8 @@ from .errors import TrainingError
 _SENSORS = {2 * 34 * 34: (34, 34), 2 * 24 * 24: (24, 24)}
 
 
-@dataclass(frozen=True)
-class Task:
+@dataclass(frozen=True, repr=False)
+class Task(DisplayedFields):
     """Samples on a time grid with what is asked about them.
 
     Attributes
@@ -180,8 +180,7 @@ def _warp(events: StepEvents, rng, rotate: float, zoom: float) -> StepEvents:
     column = np.floor(cos * x - sin * y + width / 2).astype(np.int64)
     line = np.floor(sin * x + cos * y + height / 2).astype(np.int64)
     kept = (column >= 0) & (column < width) & (line >= 0) & (line < height)
-    row = np.repeat(np.arange(B * events.n_steps), np.diff(events.ptr))
-    return _summed(events, row[kept], (polarity * pixels + line * width + column)[kept], events.values[kept])
+    return _summed(events, events.rows[kept], (polarity * pixels + line * width + column)[kept], events.values[kept])
 
 
 def _change_channels(events: StepEvents, rng, shift: int, mask: int, fibres: int) -> StepEvents:
@@ -200,7 +199,7 @@ def _change_channels(events: StepEvents, rng, shift: int, mask: int, fibres: int
 
 def _change_times(events: StepEvents, rng, stretch: float, shift: int) -> StepEvents:
     sample, T = _sample_of(events), events.n_steps
-    row = np.repeat(np.arange(events.n_samples * T), np.diff(events.ptr))
+    row = events.rows
     factor = np.exp(np.log1p(stretch) * rng.uniform(-1, 1, events.n_samples))
     offset = rng.integers(-shift, shift + 1, events.n_samples)
     # Events lie anywhere within their step; without the random part a stretch would leave gaps between steps.
@@ -211,23 +210,13 @@ def _change_times(events: StepEvents, rng, stretch: float, shift: int) -> StepEv
 
 def _summed(events: StepEvents, row, units, values) -> StepEvents:
     """Events at new rows (sample, step) and units; those that meet add up."""
-    shape = (events.n_samples * events.n_steps, events.n_units)
-    counts = csr_matrix((np.asarray(values, np.float32), (row, units)), shape=shape)
-    counts.sum_duplicates()
-    return StepEvents(
-        counts.indptr.astype(np.int64),
-        counts.indices.astype(events.units.dtype),
-        counts.data,
-        events.n_units,
-        events.n_steps,
-        events.n_samples,
-        events.dt,
-    )
+    shape = (events.n_samples, events.n_steps, events.n_units)
+    return StepEvents.from_triples(*np.divmod(row, events.n_steps), units, shape, events.dt, values)
 
 
 def _keep(events: StepEvents, kept, units, values) -> StepEvents:
     before = np.concatenate([[0], np.cumsum(kept)])
-    return StepEvents(before[events.ptr], units, values, events.n_units, events.n_steps, events.n_samples, events.dt)
+    return replace(events, ptr=before[events.ptr], units=units, values=values)
 
 
 def seconds(value: float) -> Quantity:

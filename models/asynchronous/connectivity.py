@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from ..errors import NetworkError
+from .packing import PackedConnectivity
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Connectivity:
             raise NetworkError(f"sizes = {sizes}: give the input units and at least one layer, all of size >= 1.")
         self.sizes = tuple(sizes)
         self.projections: tuple[Projection, ...] = ()
+        self._packed: dict = {}
         for p in projections:
             self.projections += (self._checked(p.source, p.target, p.weights),)
 
@@ -89,6 +91,16 @@ class Connectivity:
         for p in self.projections:
             total[self._slice(p.source)] += np.asarray((p.weights != 0).sum(axis=1)).ravel()
         return total
+
+    def packed(self, dtype) -> PackedConnectivity:
+        """This connectivity as compiled code reads it, packed on first use."""
+        name = np.dtype(dtype).name
+        if name not in self._packed:
+            self._packed[name] = PackedConnectivity(self, dtype)
+        return self._packed[name]
+
+    def __getstate__(self):
+        return self.__dict__ | {"_packed": {}}
 
     def connect(self, source: int, target: int, weights) -> Connectivity:
         """Return this connectivity with one more projection."""

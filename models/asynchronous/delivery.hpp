@@ -1,10 +1,11 @@
 // Membranes of one sample: rows of delivered sources in, tested neurons and spikes out.
 #pragma once
 #include "asynchronous/state.hpp"
+#include "order/worker.hpp"
 
-// Sources of a group that belong to one population.
+// Sources of a group that belong to one range.
 struct Part {
-    const Population* from;
+    const SourceRange* from;
     const int32_t* sources;
     const R* factor;
     int64_t count;
@@ -15,7 +16,7 @@ struct Part {
 // several sides, or from sparse rows, is summed in the tiles first.
 class Membranes {
     const Network& net;
-    const Neuron neuron;
+    Neuron neuron;
     const bool far;
     Leak leak;
     Array<Tile> tiles;
@@ -51,25 +52,25 @@ class Membranes {
         listed[(size_t)index] = 1;
         if (Neuron::SYNCHRONISED && marks[index].epoch != epoch) bring_up_to_date(index);
     }
-    // In a large network the table of populations would be one more visit far away.
-    const Population& population_of(int64_t source) const {
-        if (!far) return net.populations[net.population[source]];
-        const Population* at = net.populations;
+    // In a large network the table of layers would be one more visit far away.
+    const SourceRange& range_of(int64_t source) const {
+        if (!far) return net.ranges[net.layer[source]];
+        const SourceRange* at = net.ranges;
         while (source >= at->first + at->size) at++;
         return *at;
     }
     // Calls `with` for up to four neighbouring tiles at a time: their number, the first, its place in the row.
-    template <class With> static void each_chunk(const Block& block, With with) {
+    template <class With> static void each_chunk(const Projection& to, With with) {
         int64_t at = 0;
-        for (; at + 4 * TILE <= block.width; at += 4 * TILE) with(std::integral_constant<int, 4>(), (block.first + at) / TILE, at);
-        for (; at < block.width; at += TILE) with(std::integral_constant<int, 1>(), (block.first + at) / TILE, at);
+        for (; at + 4 * TILE <= to.stride; at += 4 * TILE) with(std::integral_constant<int, 4>(), to.first_tile + at / TILE, at);
+        for (; at < to.stride; at += TILE) with(std::integral_constant<int, 1>(), to.first_tile + at / TILE, at);
     }
-    void add_dense(const Block& block, const Part& part) {
-        const R* rows = block.dense - part.from->first * block.width;
-        each_chunk(block, [&](auto n, int64_t index, int64_t at) {
+    void add_dense(const Projection& to, const Part& part) {
+        const R* rows = to.dense - part.from->first * to.stride;
+        each_chunk(to, [&](auto n, int64_t index, int64_t at) {
             alignas(64) R sum[n * TILE];
             for (int k = 0; k < n; k++) std::copy_n(tiles[index + k].current, (int)TILE, sum + k * TILE);
-            sum_rows<n>((V*)sum, rows + at, block.width, part.sources, part.factor, part.count);
+            sum_rows<n>((V*)sum, rows + at, to.stride, part.sources, part.factor, part.count);
             for (int k = 0; k < n; k++) {
                 std::copy_n(sum + k * TILE, (int)TILE, tiles[index + k].current);
                 touch(index + k);
@@ -77,17 +78,17 @@ class Membranes {
         });
         if (Neuron::SYNCHRONISED)
             for (int64_t e = 0; e < part.count; e++)
-                for (int64_t j = 0; j < block.width; j++)
-                    if (rows[part.sources[e] * block.width + j] != R(0)) received[(size_t)(block.first + j)] += part.factor[e];
+                for (int64_t j = 0; j < to.stride; j++)
+                    if (rows[part.sources[e] * to.stride + j] != R(0)) received[(size_t)(to.first_tile * TILE + j)] += part.factor[e];
     }
-    int64_t add_sparse(const Block& block, const Part& part) {
+    int64_t add_sparse(const Projection& to, const Part& part) {
         int64_t synapses = 0;
         for (int64_t e = 0; e < part.count; e++) {
-            const int64_t row = part.sources[e] - part.from->first, begin = block.ptr[row], end = block.ptr[row + 1];
-            const int32_t* targets = block.targets + begin;
-            if (far && e + 1 < part.count) fetch_targets(block, part.sources[e + 1] - part.from->first);
-            if (far && !e) add_row<true>(targets, block.weights + begin, part.factor[e], end - begin);
-            else add_row<false>(targets, block.weights + begin, part.factor[e], end - begin);
+            const int64_t row = part.sources[e] - part.from->first, begin = to.ptr[row], end = to.ptr[row + 1];
+            const int32_t* targets = to.targets + begin;
+            if (far && e + 1 < part.count) fetch_targets(to, part.sources[e + 1] - part.from->first);
+            if (far && !e) add_row<true>(targets, to.weights + begin, part.factor[e], end - begin);
+            else add_row<false>(targets, to.weights + begin, part.factor[e], end - begin);
             synapses += end - begin;
             if (Neuron::SYNCHRONISED)
                 for (int64_t s = 0; s < end - begin; s++) {
@@ -102,8 +103,8 @@ class Membranes {
         __builtin_prefetch(&tiles[j / TILE].membrane[j % TILE], 1);
         __builtin_prefetch(&marks[j / TILE], 1);
     }
-    void fetch_targets(const Block& block, int64_t row) const {
-        for (int64_t s = block.ptr[row]; s < block.ptr[row + 1]; s++) fetch((uint32_t)block.targets[s]);
+    void fetch_targets(const Projection& to, int64_t row) const {
+        for (int64_t s = to.ptr[row]; s < to.ptr[row + 1]; s++) fetch((uint32_t)to.targets[s]);
     }
     template <bool AHEAD_OF> void add_row(const int32_t* targets, const R* weights, R factor, int64_t count) {
         Tile* const all = tiles.data();
@@ -128,10 +129,10 @@ class Membranes {
         if (Neuron::SYNCHRONISED || touched.size()) return false;
         int64_t end = 0;
         for (const Part& part : parts) {
-            if (part.from->block_begin == part.from->block_end) continue;
-            const Block& block = net.blocks[part.from->block_begin];
-            if (part.from->block_end - part.from->block_begin > 1 || !block.dense || block.first < end) return false;
-            end = block.first + block.width;
+            if (part.from->projection_begin == part.from->projection_end) continue;
+            const Projection& to = net.projections[part.from->projection_begin];
+            if (part.from->projection_end - part.from->projection_begin > 1 || !to.dense || to.first_tile < end) return false;
+            end = to.first_tile + to.stride / TILE;
         }
         return true;
     }
@@ -166,7 +167,7 @@ class Membranes {
     void split(const int32_t* sources, const R* factor, int64_t count) {
         parts.clear();
         for (int64_t i = 0; i < count;) {
-            const Population& from = population_of(sources[i]);
+            const SourceRange& from = range_of(sources[i]);
             const int64_t begin = i, last = from.first + from.size;
             if (sources[count - 1] < last) i = count;
             else while (sources[i] < last) i++;
@@ -176,10 +177,10 @@ class Membranes {
     void deliver_parts() {
         for (const Part& part : parts) {
             bool counted = false;
-            for (int64_t b = part.from->block_begin; b < part.from->block_end; b++) {
-                const Block& block = net.blocks[b];
-                if (!block.dense) { synapses += add_sparse(block, part); continue; }
-                add_dense(block, part);
+            for (int64_t b = part.from->projection_begin; b < part.from->projection_end; b++) {
+                const Projection& to = net.projections[b];
+                if (!to.dense) { synapses += add_sparse(to, part); continue; }
+                add_dense(to, part);
                 for (int64_t e = 0; e < part.count && !counted; e++) synapses += net.fanout[part.sources[e]];
                 counted = true;
             }
@@ -208,7 +209,7 @@ class Membranes {
     int64_t tests = 0, synapses = 0;  // since `begin_timestep`
 
     explicit Membranes(const Network& network)
-        : net(network), neuron(network), far(network.n_neurons > FEW), leak(network.leak, network.leak_step) {
+        : net(network), neuron(network), far(network.n_neurons > FEW) {
         const size_t n_tiles = (size_t)((net.n_neurons + TILE - 1) / TILE);
         tiles.assign(n_tiles, Tile{});
         marks.assign(n_tiles, Mark{-1, 0});
@@ -217,10 +218,11 @@ class Membranes {
         touched.reserve(n_tiles + 1);
         stale.reserve(n_tiles + 1);
         spiked.reserve(n_tiles * TILE);
-        parts.reserve((size_t)net.n_populations);
+        parts.reserve((size_t)net.n_ranges);
     }
     void begin_sample() {
-        leak.refresh();
+        neuron = Neuron(net);  // numbers may have changed since
+        leak.refresh(net.leak, net.leak_step);
         forget_current();
         if (epoch > INT32_MAX / 2) {
             std::fill_n(marks.data(), listed.size(), Mark{-1, 0});
@@ -258,13 +260,13 @@ class Membranes {
             return;
         }
         for (const Part& part : parts) {
-            if (part.from->block_begin == part.from->block_end) continue;
-            const Block& block = net.blocks[part.from->block_begin];
-            const R* rows = block.dense - part.from->first * block.width;
+            if (part.from->projection_begin == part.from->projection_end) continue;
+            const Projection& to = net.projections[part.from->projection_begin];
+            const R* rows = to.dense - part.from->first * to.stride;
             for (int64_t e = 0; e < part.count; e++) synapses += net.fanout[part.sources[e]];
-            each_chunk(block, [&](auto n, int64_t index, int64_t at) {
+            each_chunk(to, [&](auto n, int64_t index, int64_t at) {
                 alignas(64) V sum[n * PARTS] = {};
-                sum_rows<n>(sum, rows + at, block.width, part.sources, part.factor, part.count);
+                sum_rows<n>(sum, rows + at, to.stride, part.sources, part.factor, part.count);
                 for (int k = 0; k < n; k++)
                     if (marks[index + k].epoch != epoch) bring_up_to_date(index + k);
                 test_tiles<n>(index, (const R*)sum, tape);
@@ -272,10 +274,10 @@ class Membranes {
         }
     }
 
-    bool current_left(bool excitation_only) const {
+    // Whether current is left that may make a neuron spike.
+    bool excited() const {
         for (int32_t index : touched)
-            for (const R I : tiles[index].current)
-                if (excitation_only ? I > R(0) : I != R(0)) return true;
+            if (bits_above_zero(tiles[index].current)) return true;
         return false;
     }
     void forget_current() {
@@ -296,18 +298,18 @@ class Membranes {
 
     // Ask for the rows of a source that will be delivered before long: first for where they are, then for them.
     void fetch_place(int64_t source) const {
-        const Population& from = population_of(source);
-        for (int64_t b = from.block_begin; b < from.block_end; b++)
-            if (!net.blocks[b].dense) __builtin_prefetch(net.blocks[b].ptr + source - from.first);
+        const SourceRange& from = range_of(source);
+        for (int64_t b = from.projection_begin; b < from.projection_end; b++)
+            if (!net.projections[b].dense) __builtin_prefetch(net.projections[b].ptr + source - from.first);
     }
     void fetch_rows(int64_t source) const {
-        const Population& from = population_of(source);
-        for (int64_t b = from.block_begin; b < from.block_end; b++) {
-            const Block& block = net.blocks[b];
-            if (block.dense) continue;
-            const int64_t begin = block.ptr[source - from.first], end = block.ptr[source - from.first + 1];
-            for (int64_t s = begin; s < end; s += LINE / (int64_t)sizeof(int32_t)) __builtin_prefetch(block.targets + s, 0, 2);
-            for (int64_t s = begin; s < end; s += LINE / (int64_t)sizeof(R)) __builtin_prefetch(block.weights + s, 0, 2);
+        const SourceRange& from = range_of(source);
+        for (int64_t b = from.projection_begin; b < from.projection_end; b++) {
+            const Projection& to = net.projections[b];
+            if (to.dense) continue;
+            const int64_t begin = to.ptr[source - from.first], end = to.ptr[source - from.first + 1];
+            for (int64_t s = begin; s < end; s += LINE / (int64_t)sizeof(int32_t)) __builtin_prefetch(to.targets + s, 0, 2);
+            for (int64_t s = begin; s < end; s += LINE / (int64_t)sizeof(R)) __builtin_prefetch(to.weights + s, 0, 2);
         }
     }
     bool is_far() const { return far; }

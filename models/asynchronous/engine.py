@@ -1,26 +1,22 @@
-"""The compiled asynchronous engine: generated from a neuron's equations and a scheduler's key, called with
-events."""
+"""The compiled asynchronous engine: generated from a neuron's equations and a scheduler's key, called with events."""
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
 
 import numpy as np
-from scipy import sparse
 
 from ..errors import EngineError, NetworkError
-from ..native.build import compile_library, render
-from ..native.structures import Block, NetworkStruct, Population, address
-from ..order.loop import COUNTERS, STOP_RULES, EventLoop
+from ..native.build import render
+from ..native.interface import Arrays, library
+from ..order.loop import COUNTERS, STOP_RULES, EventLoop, LoopArguments
 from ..order.queue_code import queue_code
 from .connectivity import Connectivity
 from .lowering import leak_factors, lower
+from .packing import HEADER, TILE
 
-__all__ = ["COUNTERS", "STOP_RULES", "AsynchronousEngine", "check_dtype", "queue_code"]
-
-TILE = 16
+__all__ = ["COUNTERS", "STOP_RULES", "AsynchronousEngine", "LoopArguments", "check_dtype", "queue_code"]
 
 
 @functools.cache
@@ -29,16 +25,18 @@ def _source(items: tuple) -> str:
 
 
 class AsynchronousEngine(EventLoop):
-    """One network under one scheduler, compiled.
+    """Networks of one shape, neuron and kind of scheduler, compiled; all numbers are passed at every run.
 
     Parameters
     ----------
     connectivity : Connectivity
+        Only its sizes count here.
     model : AsynchronousModel
+        Only its equations count here.
     scheduler : Scheduler
-        Only its form is compiled; its numbers are passed at every run.
-    sigma : (N,) array
-        Synchronisation threshold.
+        Only its form is compiled.
+    synchronised : bool
+        Whether neurons have a synchronisation threshold.
     dtype : {'float32', 'float64'}
     threads : int, optional
         Default: all cores this process may use.
@@ -46,105 +44,26 @@ class AsynchronousEngine(EventLoop):
 
     remedy = "Weaken the recurrent weights, raise V_th, keep refractory=True, or set a spike budget as stop rule."
 
-    def __init__(self, connectivity: Connectivity, model, scheduler, sigma, dtype="float32", threads=None):
-        self.connectivity, self.model, self.dtype = connectivity, model, np.dtype(dtype)
+    def __init__(self, connectivity, model, scheduler, synchronised=False, dtype="float32", threads=None):
+        self.connectivity, self.dtype = connectivity, np.dtype(dtype)
+        self.synchronised = bool(synchronised)
         self.threads = threads or len(os.sched_getaffinity(0))
         code = lower(model)
-        values = {"synchronised": bool(np.any(sigma)), **code.__dict__, **queue_code(scheduler)}
-        source = _source(tuple(sorted(values.items())))
+        self._leak: tuple = (None, None)
+        self._parameters, n_sources = code.parameters, connectivity.n_inputs + connectivity.n_neurons
+        values = {"synchronised": self.synchronised, **code.__dict__, **queue_code(scheduler)}
         self.compiled = values["queue"] != "external"
-        library = compile_library(source, self.dtype.name)
-        self._uniform_leak = np.ndim(leak_factors(model, 1.0)) == 0
-        self._leak = self._tiles(np.float64(1) if self._uniform_leak else np.ones(connectivity.n_neurons))
-        self._dt = None
-        self._kept: list = [self._leak]
         cores = scheduler.core_of(connectivity)
-        self._open(library, self._network(code, sigma, cores, scheduler.cores))
+        self._cores = np.zeros(n_sources, np.int32) if cores is None else np.array(cores, np.int32)
+        self._n_cores = scheduler.cores
+        if self._cores.min() < 0 or self._cores.max() >= self._n_cores:
+            raise NetworkError(f"The assignment names core {cores.max()}; there are cores 0 to {self._n_cores - 1}.")
+        self._open(*library(_source(tuple(sorted(values.items()))), HEADER, self.dtype.name))
 
-    # -- what the library reads: every array is kept alive in self._kept -------------------------------
-
-    def _tiles(self, values) -> np.ndarray:
-        """One value for all neurons as one tile; values per neuron padded to whole tiles."""
-        values = np.asarray(values, dtype=self.dtype)
-        if values.ndim == 0:
-            return np.full(TILE, values)
-        return np.ascontiguousarray(np.pad(values, (0, -len(values) % TILE), mode="edge"))
-
-    def _keep(self, array, dtype=None) -> int:
-        array = np.ascontiguousarray(array, dtype=dtype)
-        self._kept.append(array)
-        return address(array)
-
-    def _network(self, code, sigma, cores, n_cores) -> NetworkStruct:
-        net = self.connectivity
-        layer = net.layer_of()
-        cores = np.zeros(len(layer), np.int32) if cores is None else np.asarray(cores)
-        if cores.min() < 0 or cores.max() >= n_cores:
-            raise NetworkError(f"The assignment names core {cores.max()}; there are cores 0 to {n_cores - 1}.")
-        fanout = np.zeros(len(layer), np.int64)
-        blocks, populations = [], []
-        for index, (first, size) in enumerate(zip(net.starts, net.sizes, strict=True)):
-            begin = len(blocks)
-            for p in (p for p in net.projections if p.source == index):
-                block, degree = self._block(p)
-                fanout[first : first + size] += degree
-                blocks.append(block)
-            populations.append(Population(int(first), size, begin, len(blocks)))
-        tables = (Population * len(populations))(*populations), (Block * max(1, len(blocks)))(*blocks)
-        self._kept.extend(tables)
-        constants = [np.asarray(self.model.constants[name], dtype=float) for name in code.parameters]
-        pointers = [self._keep(self._tiles(values)) for values in constants]
-        return NetworkStruct(
-            n_inputs=net.n_inputs,
-            n_neurons=net.n_neurons,
-            n_outputs=net.n_outputs,
-            n_populations=len(populations),
-            n_cores=n_cores,
-            population=self._keep(layer, np.int32),
-            layer=self._keep(layer, np.int32),
-            core=self._keep(cores, np.int32),
-            fanout=self._keep(fanout),
-            populations=ctypes.addressof(tables[0]),
-            blocks=ctypes.addressof(tables[1]),
-            leak=address(self._leak),
-            sigma=self._keep(self._tiles(sigma)),
-            parameters=self._keep(np.array(pointers or [0], np.uint64)),
-            steps=self._keep(np.array([values.ndim for values in constants] or [0], np.int64)),
-            leak_step=int(not self._uniform_leak),
-        )
-
-    def _block(self, p) -> tuple[Block, np.ndarray]:
-        first = int(self.connectivity.starts[p.target]) - self.connectivity.n_inputs
-        if not sparse.issparse(p.weights):
-            rows = self._whole_tiles(p.weights, first)
-            block = Block(first=first - first % TILE, width=rows.shape[1], dense=address(rows))
-            return block, np.count_nonzero(p.weights, axis=1)
-        ptr = p.weights.indptr.astype(np.int64)
-        block = Block(
-            first=first,
-            width=p.weights.shape[1],
-            ptr=self._keep(ptr),
-            targets=self._keep(p.weights.indices + np.int32(first), np.int32),
-            weights=self._keep(p.weights.data, self.dtype),
-        )
-        return block, np.zeros(len(ptr) - 1, np.int64)
-
-    def _whole_tiles(self, weights, first: int) -> np.ndarray:
-        """Rows (n_pre, multiple of TILE) with zeros for what else lies in the tiles; they start at cache lines."""
-        n_pre, width = weights.shape
-        before = first % TILE
-        total = before + width + (-(before + width)) % TILE
-        spare = 64 // self.dtype.itemsize
-        memory = np.zeros(n_pre * total + spare, self.dtype)
-        begin = -address(memory) % 64 // self.dtype.itemsize
-        rows = memory[begin : begin + n_pre * total].reshape(n_pre, total)
-        rows[:, before : before + width] = weights
-        self._kept.append(rows)
-        return rows
-
-    # -- running ---------------------------------------------------------------------------------------
-
-    def run(self, events, dt: float, scheduler, options: dict, detail: str = "nothing", counter: int = 0) -> dict:
+    def run(
+        self, events, dt: float, scheduler, arguments: LoopArguments, keep: str = "nothing", *,
+        connectivity: Connectivity, model, sigma,
+    ) -> dict:  # fmt: skip
         """Run a batch.
 
         Parameters
@@ -153,27 +72,53 @@ class AsynchronousEngine(EventLoop):
         dt : float
             Length of a timestep in seconds.
         scheduler : Scheduler
-        options : dict
-            Fields of ``Run`` in ``asynchronous.hpp``.
-        detail : {'nothing', 'spikes', 'tape'}
-        counter : int
-            Training iteration, for schedules.
+        arguments : LoopArguments
+        keep : {'nothing', 'spikes', 'tape'}
+        connectivity : Connectivity
+        model : AsynchronousModel
+        sigma : (N,) array
+            Synchronisation threshold.
 
         Returns
         -------
         dict
-            ``counters`` (n_samples, n_steps, 9), ``outputs`` (n_samples, n_steps, n_out), ``first``
-            (n_samples, n_steps, n_out, 2), and the record: see `brian2grad.models.recordings.Tape`.
+            ``counters`` (n_samples, T, 9), ``outputs`` (n_samples, T, n_out), ``first`` (n_samples, T, n_out, 2),
+            and the record: see `brian2grad.models.order.tape.Tape`.
 
         Raises
         ------
         NetworkError
-            If the excitation runs away, or a scheduler's choice is not valid.
+            If an argument does not fit, the excitation runs away, or a scheduler's choice is not valid.
+        EngineError
+            If memory runs out.
         """
-        if dt != self._dt:
-            self._leak[:] = self._tiles(leak_factors(self.model, dt))
-            self._dt = dt
-        return self._execute(events, scheduler, options, detail, counter)
+        arrays, n = Arrays(self._ffi, self.dtype), connectivity.n_neurons
+        known = dt, *(np.asarray(value, dtype=float).tobytes() for value in model.constants.values())
+        if known != self._leak[0]:  # kept for the next run: of one sample it would take a third
+            self._leak = known, np.asarray(leak_factors(model, dt))
+        leak = self._leak[1]
+        constants = [np.asarray(model.constants[name], dtype=float) for name in self._parameters]
+        tables = [self._tiles(arrays, name, v, n) for name, v in zip(self._parameters, constants, strict=True)]
+        network = {
+            **arrays.keep(connectivity.packed(self.dtype)).fields,
+            "n_cores": self._n_cores,
+            "core": arrays.output(self._cores),
+            "leak": self._tiles(arrays, "leak", leak, n),
+            "leak_step": leak.ndim,
+            "sigma": self._tiles(arrays, "sigma", sigma, n) if self.synchronised else self._ffi.NULL,
+            "parameters": arrays.table(tables, "const R"),
+            "steps": arrays.input("steps", [values.ndim for values in constants] or [0], np.int64),
+        }
+        return self._execute(self._ffi.new("Network*", network), arrays, events, scheduler, arguments, keep)
+
+    def _tiles(self, arrays: Arrays, name: str, values, n: int):
+        """One value for all neurons as one tile; values per neuron padded to whole tiles."""
+        values = np.asarray(values, dtype=self.dtype)
+        if values.ndim == 0:
+            return arrays.output(np.full(TILE, values))
+        if values.shape != (n,):
+            raise NetworkError(f"{name} has shape {values.shape}, expected ({n},).")
+        return arrays.input(name, np.pad(values, (0, -n % TILE), mode="edge"))
 
 
 def check_dtype(dtype) -> str:

@@ -1,28 +1,29 @@
-"""Asynchronous networks: spikes are delivered in the order of a scheduler, without a barrier between
-layers."""
+"""Asynchronous networks: spikes are delivered in the order of a scheduler, without a barrier between layers."""
 
 from __future__ import annotations
 
 import numpy as np
 from brian2 import Quantity, ms, second
+from scipy import sparse
 
 from ...equations.asynchronous import asynchronous_lif
-from ..checks import checked_group
+from ..checks import OWN, checked_group
 from ..errors import NetworkError
 from ..events import bin_events
 from ..order.keys import checked_scheduler
 from ..order.schedulers import RandomScheduler, Scheduler, TimedScheduler
-from ..order.stopping import Stop, as_stop
+from ..order.stopping import DRAINED, Stop, as_stop
 from ..order.tape import AsynchronousResult, Tape, TimedResult
-from ..storage import load_network, save_network
+from ..storage import StoredNetwork, load_network, save_network
 from .connectivity import Connectivity, Projection, layered
-from .engine import COUNTERS, STOP_RULES, AsynchronousEngine, check_dtype, queue_code
+from .engine import COUNTERS, AsynchronousEngine, LoopArguments, check_dtype, queue_code
+from .learning import UnlayeredLearner
 from .timed import run_timed
 
 COMPATIBLE = (None, "asynctorch")
 
 
-class AsynchronousNetwork:
+class AsynchronousNetwork(UnlayeredLearner, StoredNetwork):
     """Leaky integrate-and-fire neurons that receive spikes a few at a time, in any order.
 
     A timestep starts with the leak and the input; then, forward step by forward step, a group of waiting
@@ -55,12 +56,27 @@ class AsynchronousNetwork:
         ``'asynctorch'`` repeats the published implementation: a timestep ends when only inhibition is left,
         which is then lost; samples of a batch go on as long as any of them; a forced stop carries the queue
         over and loses what was just taken from it.
+    trained : sequence of {'w', 'V_th', 'tau_m', 'sigma'}
+        What training changes besides the weights, which it always does.
+    order : MixedOrder, optional
+        Draws scheduler and forward group size for every training batch.
+    groups : ForwardGroups, optional
+        Forward group size over training; by default the network's own.
+    weight_scale : float or sequence of float
+        Factor of the initial weights of a chain given by its sizes, one or one per projection.
     seed : int
-        Of the initial weights and of all random numbers of a run.
+        Seed of the initial weights and of all random numbers of a run.
     max_spikes : int, optional
         Spikes of one timestep beyond which excitation counts as runaway; 100 per neuron by default.
     dtype : {'float32', 'float64'}
     threads : int, optional
+
+    Attributes
+    ----------
+    parameters : dict of str to array
+        Trained numbers, see `UnlayeredLearner`. Runs and gradients take them as they are, changed in place or not.
+    info : dict of str to ParameterInfo
+        Unit, range and scale of each.
 
     References
     ----------
@@ -85,6 +101,10 @@ class AsynchronousNetwork:
         sigma=0,
         prioritised=True,
         compat=None,
+        trained=("w",),
+        order=None,
+        groups=None,
+        weight_scale=1.0,
         seed=0,
         max_spikes=None,
         dtype="float32",
@@ -92,6 +112,9 @@ class AsynchronousNetwork:
     ):
         if not isinstance(connectivity, Connectivity):
             connectivity = layered(connectivity, seed=seed)
+            scale = np.broadcast_to(weight_scale, len(connectivity.projections))
+            pairs = zip(connectivity.projections, scale, strict=True)
+            connectivity = connectivity.with_weights([p.weights * s for p, s in pairs])
         self.connectivity = connectivity
         self.model = asynchronous_lif(tau_m, V_th, refractory=refractory)
         n = connectivity.n_neurons
@@ -101,7 +124,7 @@ class AsynchronousNetwork:
         self.sigma = np.broadcast_to(np.asarray(sigma, dtype=float), (n,))
         self.dt, self.seed, self.prioritised = dt, int(seed), bool(prioritised)
         self.scheduler = RandomScheduler() if scheduler is None else checked_scheduler(scheduler)
-        self.forward_group = forward_group
+        self.forward_group, self.order, self.groups = forward_group, order, groups
         self.dropout = {"refractory": refractory_dropout, "spike": spike_dropout, "input": input_dropout}
         for name, p in self.dropout.items():
             if not 0 <= p < 1:
@@ -112,8 +135,15 @@ class AsynchronousNetwork:
         self.max_spikes = 100 * n if max_spikes is None else int(max_spikes)
         self.dtype, self.threads = check_dtype(dtype), threads
         self._engines: dict = {}
+        self._reverse_engines: dict = {}
+        self._name_parameters(trained)
 
     # -- construction ----------------------------------------------------------------------------------
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Input units and layers."""
+        return self.connectivity.sizes
 
     @property
     def n_inputs(self) -> int:
@@ -126,27 +156,21 @@ class AsynchronousNetwork:
     @property
     def weights(self) -> list:
         """Weights of every projection, (n_pre, n_post) each, read-only; `set_weights` replaces them."""
+        self._take_parameters()
         return [p.weights for p in self.connectivity.projections]
 
-    def set_weights(self, weights) -> None:
-        """Replace the weights, one entry per projection."""
-        self.connectivity = self.connectivity.with_weights(weights)
-        self._engines.clear()
-
     def engine(self, scheduler=None, dtype=None) -> AsynchronousEngine:
-        """Compiled engine for a scheduler (compiled on first use, then cached)."""
+        """Compiled engine for a scheduler (compiled on first use, then cached); numbers are passed to its runs."""
         scheduler = self.scheduler if scheduler is None else scheduler
-        key = (repr(sorted(queue_code(scheduler).items())), scheduler.cores, dtype or self.dtype)
+        synchronised = bool(np.asarray(self.sigma).any())
+        key = (repr(sorted(queue_code(scheduler).items())), scheduler.cores, dtype or self.dtype, synchronised)
         cores = scheduler.core_of(self.connectivity)
         key += (None if cores is None else cores.tobytes(),)
         if key not in self._engines:
             self._engines[key] = AsynchronousEngine(
-                self.connectivity, self.model, scheduler, self.sigma, dtype or self.dtype, self.threads
+                self.connectivity, self.model, scheduler, synchronised, dtype or self.dtype, self.threads
             )
         return self._engines[key]
-
-    def __getstate__(self):
-        return self.__dict__ | {"_engines": {}}  # compiled libraries stay behind when a network travels
 
     # -- running ---------------------------------------------------------------------------------------
 
@@ -155,14 +179,14 @@ class AsynchronousNetwork:
         events,
         *,
         record: bool | str = False,
-        stop: Stop | str | int = "drained",
+        stop: Stop | str | int = DRAINED,
         scheduler: Scheduler | None = None,
-        forward_group: int | None | str = "default",
+        forward_group: int | None = OWN,
         training: bool = False,
         n_steps: int | None = None,
         seed: int | None = None,
         sample_ids=None,
-        counter: int = 0,
+        iteration: int = 0,
         dtype: str | None = None,
         state=None,
         first_step: int = 0,
@@ -175,8 +199,9 @@ class AsynchronousNetwork:
             Binned to timesteps of `dt`.
         record : bool or 'tape'
             Keep the ordered spike list; ``'tape'`` also every delivery and every test.
-        stop : Stop, 'drained', 'first-output' or int
-            See `brian2grad.models.stopping`.
+        stop : Stop
+            See `brian2grad.models.order.stopping`; its texts, such as ``'first-output'``, mean what they mean on the
+            command line.
         scheduler, forward_group, dtype
             Instead of the network's own.
         training : bool
@@ -187,7 +212,7 @@ class AsynchronousNetwork:
         sample_ids : (n_samples,) array of int, optional
             What a sample's random numbers depend on besides the seed; by default its place in the batch. A
             part of a batch run with its own places gives the same result.
-        counter : int
+        iteration : int
             Training iteration, for noise schedules.
         state : (n_samples, N) array, optional
             Membranes to go on from, as an earlier run left them in its result's ``state``; zeros are rest.
@@ -204,6 +229,7 @@ class AsynchronousNetwork:
         NetworkError
             If the input does not fit, the scheduler answers wrongly or the excitation runs away.
         """
+        self._take_parameters()
         scheduler = self.scheduler if scheduler is None else checked_scheduler(scheduler)
         if isinstance(scheduler, TimedScheduler):
             if n_steps is not None or state is not None:
@@ -214,29 +240,25 @@ class AsynchronousNetwork:
         stop = as_stop(stop)
         if self.compat and stop.rule == "spike_budget":
             raise NetworkError("compat='asynctorch' knows no spike budget; use a step budget or compat=None.")
-        group = self.forward_group if forward_group == "default" else forward_group
+        group = self.forward_group if forward_group is OWN else forward_group
         p = self.dropout if training else dict.fromkeys(self.dropout, 0.0)
-        options = {
-            "seed": (self.seed if seed is None else int(seed)) % 2**64,
-            "sample_ids": sample_ids,
-            "forward_group": self.checked_group(group),
-            "stop_rule": STOP_RULES[stop.rule],
-            "stop_value": stop.value,
-            "stop_per_sample": stop.scope == "sample",
-            "carry": stop.leftover == "carry" or self.compat is not None,
-            "max_spikes": self.max_spikes,
-            "prioritised": self.prioritised,
-            "once_per_timestep": self.model.once_per_timestep,
-            "lockstep": self.compat is not None,
-            "drop_inhibition": self.compat is not None,
-            "refractory_dropout": p["refractory"],
-            "spike_dropout": p["spike"],
-            "input_dropout": p["input"],
-        }
-        if state is not None:
-            options |= {"state": self._checked_state(state, steps.n_samples, stop), "first_step": int(first_step)}
-        detail = "tape" if record == "tape" else "spikes" if record else "nothing"
-        raw = self.engine(scheduler, dtype).run(steps, float(self.dt), scheduler, options, detail, counter)
+        arguments = LoopArguments(
+            forward_group=self.checked_group(group),
+            max_spikes=self.max_spikes,
+            seed=self.seed if seed is None else seed,
+            sample_ids=sample_ids,
+            iteration=iteration,
+            stop=stop,
+            prioritised=self.prioritised,
+            once_per_timestep=self.model.once_per_timestep,
+            lockstep=self.compat is not None,
+            **{f"{name}_dropout": value for name, value in p.items()},
+            state=None if state is None else self._checked_state(state, steps.n_samples, stop),
+            first_timestep=0 if state is None else first_step,
+        )
+        keep = "tape" if record == "tape" else "spikes" if record else "nothing"
+        numbers = {"connectivity": self.connectivity, "model": self.model, "sigma": self.sigma}
+        raw = self.engine(scheduler, dtype).run(steps, float(self.dt), scheduler, arguments, keep, **numbers)
         return AsynchronousResult(
             outputs=raw["outputs"],
             counters={name: raw["counters"][..., k] for k, name in enumerate(COUNTERS)},
@@ -254,6 +276,7 @@ class AsynchronousNetwork:
         """
         from .brian.run import run_async_brian2
 
+        self._take_parameters()
         return run_async_brian2(self, events, mode, device, **options)
 
     def forward(self, events, **options) -> np.ndarray:
@@ -288,36 +311,14 @@ class AsynchronousNetwork:
     def _check_events(self, steps) -> None:
         if steps.n_units != self.n_inputs:
             raise NetworkError(f"The events have {steps.n_units} units, the network {self.n_inputs} input units.")
-        units = np.asarray(steps.units)
-        if len(units) and int(units.max()) >= self.n_inputs:
-            first = int(np.flatnonzero(units >= self.n_inputs)[0])
-            raise NetworkError(f"Event {first} is of unit {units[first]}; there are {self.n_inputs} input units.")
-        values = np.asarray(steps.values)
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise NetworkError(f"Event {int(np.flatnonzero(~np.isfinite(values))[0])} has a value that is not finite.")
-        if not self.prioritised and len(values) and not (values > 0).all():
-            raise NetworkError("Input that queues must have positive values; use prioritised=True for others.")
 
     # -- files -----------------------------------------------------------------------------------------
 
-    def save(self, path) -> None:
-        """Write network and weights to one HDF5 file (the scheduler is not part of it), atomically."""
-        from scipy import sparse
-
-        parameters, projections = {}, []
-        for k, p in enumerate(self.connectivity.projections):
-            projections.append([p.source, p.target, bool(sparse.issparse(p.weights))])
-            if sparse.issparse(p.weights):
-                for part in ("data", "indices", "indptr"):
-                    parameters[f"projection{k}.{part}"] = getattr(p.weights, part)
-            else:
-                parameters[f"projection{k}.w"] = p.weights
-        for name, value in self.model.constants.items():
-            parameters[name] = np.asarray(value)
-        parameters["sigma"] = np.array(self.sigma)
-        config = {
+    def config(self) -> dict:
+        """Constructor arguments as plain numbers (times in seconds), without what the file holds as arrays."""
+        return {
             "sizes": list(self.connectivity.sizes),
-            "projections": projections,
+            "projections": [[p.source, p.target, sparse.issparse(p.weights)] for p in self.connectivity.projections],
             "dt": float(self.dt),
             "forward_group": self.forward_group,
             "refractory": self.model.once_per_timestep,
@@ -328,13 +329,25 @@ class AsynchronousNetwork:
             "max_spikes": self.max_spikes,
             "dtype": self.dtype,
         }
-        save_network(path, self.kind, config, parameters)
+
+    def save(self, path) -> None:
+        """Write network and weights to one HDF5 file (the scheduler is not part of it), atomically."""
+        self._take_parameters()
+        parameters = {}
+        for k, p in enumerate(self.connectivity.projections):
+            if sparse.issparse(p.weights):
+                for part in ("data", "indices", "indptr"):
+                    parameters[f"projection{k}.{part}"] = getattr(p.weights, part)
+            else:
+                parameters[f"projection{k}.w"] = p.weights
+        for name, value in self.model.constants.items():
+            parameters[name] = np.asarray(value)
+        parameters["sigma"] = np.array(self.sigma)
+        save_network(path, self.kind, self.config(), parameters)
 
     @classmethod
     def load(cls, path, **options) -> AsynchronousNetwork:
         """Read a network written by `save`; `options` (such as ``scheduler=``) go over what was saved."""
-        from scipy import sparse
-
         config, parameters = load_network(path, cls.kind)
         sizes, projections = config.pop("sizes"), []
         for k, (source, target, is_sparse) in enumerate(config.pop("projections")):

@@ -1,40 +1,13 @@
-// Where the state of one sample lies: tiles of neighbouring neurons, arrays on huge pages, rows summed in registers.
+// Where the state of one sample lies: tiles of neighbouring neurons, rows summed in registers.
 #pragma once
-#include <cstdlib>
-#include <memory>
-#include <new>
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
+#include "native/array.hpp"
 #include "native/lanes.hpp"
-#include "order/run.hpp"
+extern "C" {
+#include "asynchronous/arguments.h"
+}
 
 constexpr int PARTS = TILE / LANES;  // vectors in a tile
 typedef R Unaligned __attribute__((vector_size(LANE_BYTES), aligned(sizeof(R)), may_alias));
-
-// An array of fixed size. Large ones lie on huge pages: state and rows are met in random order, and with small pages
-// every visit of a large network would walk the page table first.
-template <class T> class Array {
-    static constexpr size_t HUGE_PAGE = (size_t)1 << 21, LARGE = HUGE_PAGE / 4;
-    std::unique_ptr<T, void (*)(void*)> owner{nullptr, std::free};
-
-  public:
-    void assign(size_t n, const T& value) {
-        const size_t align = n * sizeof(T) >= LARGE ? HUGE_PAGE : 128;
-        const size_t bytes = (n * sizeof(T) / align + 1) * align;
-        void* memory = std::aligned_alloc(align, bytes);
-        if (!memory) throw std::bad_alloc();
-#ifdef MADV_HUGEPAGE
-        if (align == HUGE_PAGE) madvise(memory, bytes, MADV_HUGEPAGE);
-#endif
-        owner.reset(static_cast<T*>(memory));
-        std::uninitialized_fill_n(owner.get(), n, value);
-    }
-    T* data() { return owner.get(); }
-    const T* data() const { return owner.get(); }
-    T& operator[](int64_t i) { return owner.get()[i]; }
-    const T& operator[](int64_t i) const { return owner.get()[i]; }
-};
 
 struct alignas(2 * TILE * sizeof(R)) Tile {
     R membrane[TILE], current[TILE];
@@ -45,20 +18,6 @@ struct Mark {
     uint32_t resting;  // bits of neurons that have spiked in that timestep
 };
 static_assert(TILE <= 32 && TILE % LANES == 0, "a tile is whole vectors, and a bit per neuron");
-
-// A list whose greatest length is known.
-struct List {
-    std::vector<int32_t> items;
-    size_t count = 0;
-    void reserve(size_t n) { items.resize(n); }
-    void push(int32_t item) { items[count++] = item; }
-    void clear() { count = 0; }
-    size_t size() const { return count; }
-    int32_t* begin() { return items.data(); }
-    int32_t* end() { return items.data() + count; }
-    const int32_t* begin() const { return items.data(); }
-    const int32_t* end() const { return items.data() + count; }
-};
 
 // Bit per lane of a tile.
 static inline uint32_t bits_above_zero(const R* tile) {
@@ -90,8 +49,8 @@ static inline void sum_rows(V* sum, const R* rows, int64_t width, const int32_t*
 // The membranes of a tile after some timesteps without current.
 class Leak {
     enum { EXACT = 16, KEPT = 512 };
-    const R* factors;
-    const int64_t step;
+    const R* factors = nullptr;
+    int64_t step = 0;
     std::vector<R> powers;  // of the factor that all neurons share
 
     // Four at a time, by one where there is nothing to do: how many there are is hard to predict.
@@ -106,9 +65,10 @@ class Leak {
     }
 
   public:
-    Leak(const R* leak, int64_t leak_step) : factors(leak), step(leak_step) {}
     // The length of a timestep may have changed.
-    void refresh() {
+    void refresh(const R* leak, int64_t leak_step) {
+        factors = leak;
+        step = leak_step;
         if (step || (powers.size() && powers[1] == factors[0])) return;
         powers.resize(KEPT);
         for (int k = 0; k < KEPT; k++) powers[(size_t)k] = (R)std::pow((double)factors[0], k);

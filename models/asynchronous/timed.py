@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import NetworkError
-from ..events import StepEvents
+from ..events import checked_timed
 from ..order.stopping import as_stop
 from ..order.tape import TimedResult
 from .timed_engine import PICOSECONDS, TimedEngine
@@ -19,8 +19,7 @@ def run_timed(network, events, scheduler, stop="drained", dtype=None) -> TimedRe
     ----------
     network : AsynchronousNetwork
         Its timestep, forward group, dropouts and seed have no meaning here.
-    events : EventArchive
-        With ``units``, ``times``, ``offsets``, ``n_units`` and ``time_unit_us``.
+    events : TimedEvents
     scheduler : TimedScheduler
     stop : Stop or str
         Drained, first output, or a spike budget, per sample.
@@ -30,11 +29,7 @@ def run_timed(network, events, scheduler, stop="drained", dtype=None) -> TimedRe
     -------
     TimedResult
     """
-    if isinstance(events, StepEvents):
-        raise NetworkError("Binned events have lost their times; pass the event archive to a TimedScheduler.")
-    missing = [a for a in ("units", "times", "offsets", "n_units", "time_unit_us") if not hasattr(events, a)]
-    if missing:
-        raise NetworkError(f"{type(events).__name__} is no event archive: it has no {', '.join(missing)}.")
+    events = checked_timed(events)
     if events.n_units != network.n_inputs:
         raise NetworkError(f"The events have {events.n_units} units, the network {network.n_inputs} input units.")
     if np.any(network.sigma):
@@ -43,15 +38,15 @@ def run_timed(network, events, scheduler, stop="drained", dtype=None) -> TimedRe
     if stop.rule == "step_budget" or (stop.rule == "after_output" and stop.value):
         raise NetworkError("Continuous time has no forward steps: stop at 'drained', 'first-output' or spike_budget.")
     dtype = dtype or network.dtype
-    key = ("timed", id(scheduler), dtype)
-    if key not in network._engines:  # the scheduler is kept with its engine, so that its id stays its own
+    made_of, engine = network._engines.get("timed", ((), None))
+    wanted = (scheduler, network.connectivity, dtype)
+    if len(made_of) != 3 or any(a is not b for a, b in zip(made_of, wanted, strict=True)):
         engine = TimedEngine(network.connectivity, network.model, scheduler, dtype, network.threads)
-        network._engines[key] = (scheduler, engine)
-    engine = network._engines[key][1]
+        network._engines["timed"] = wanted, engine
     ticks = np.rint(np.asarray(events.times, float) * (float(events.time_unit_us) * 1e-6 * PICOSECONDS))
     sizes, times, neurons, synaptic, tests = engine.run(
         events.offsets,
-        _checked_units(events.units, network.n_inputs),
+        events.units,
         _checked_order(ticks.astype(np.int64), events.offsets),
         network.max_spikes,
         stop.rule == "after_output",
@@ -60,14 +55,6 @@ def run_timed(network, events, scheduler, stop="drained", dtype=None) -> TimedRe
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     n_outputs = network.connectivity.n_outputs
     return TimedResult(times, neurons, offsets, synaptic, tests, network.n_neurons, n_outputs)
-
-
-def _checked_units(units, n_inputs: int) -> np.ndarray:
-    units = np.asarray(units)
-    if len(units) and int(units.max()) >= n_inputs:
-        first = int(np.flatnonzero(units >= n_inputs)[0])
-        raise NetworkError(f"Event {first} is of unit {units[first]}; there are {n_inputs} input units.")
-    return units
 
 
 def _checked_order(ticks: np.ndarray, offsets) -> np.ndarray:

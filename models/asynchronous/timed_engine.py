@@ -2,39 +2,31 @@
 
 Semantics, which every other implementation must match exactly:
 
-1. Time is a whole number of picoseconds. Input times, delays and service times are rounded to it once, so
-sums of
-   them are exact and "at the same time" is well defined.
-2. A spike of source s at time t departs at once if ``service`` is zero. Otherwise its core c serves spikes
-one after
-   another in the order (spike time, source): it starts at ``max(t, free_c)``, and the spike departs at the
-   end of its service, which becomes ``free_c``. Inputs are not served.
-3. A departed spike reaches target j at departure + ``axonal[s]`` + ``synaptic[s, j]`` (inputs: ``axonal`` is
-zero). 4. All arrivals at one neuron at exactly the same time are summed, in the order (source, synapse),
-then: the membrane
-   has decayed by ``exp(-(t - t_last)/tau_m)`` since the last arrival; the sum is added; the threshold is
-   tested once. An arrival before ``t_spike + refractory`` of the neuron is lost; one exactly at that time
-   counts.
-5. Neurons that spike at the same time do so in ascending order. Spikes that arrive without any delay are
-received in
-   a further round at the same time, after the round that caused them; each round sums and tests as in 4.
-6. The sample ends when nothing travels any more, or by a stop rule: spike budget, or first output (the round
-in which
+1. Time is a whole number of picoseconds. Input times, delays and service times are rounded to it once, so sums of them
+   are exact and "at the same time" is well defined.
+2. A spike of source s at time t departs at once if ``service`` is zero. Otherwise its core c serves spikes one after
+   another in the order (spike time, source): it starts at ``max(t, free_c)``, and the spike departs at the end of its
+   service, which becomes ``free_c``. Inputs are not served.
+3. A departed spike reaches target j at departure + ``axonal[s]`` + ``synaptic[s, j]`` (inputs: ``axonal`` is zero).
+4. All arrivals at one neuron at exactly the same time are summed, in the order (source, synapse), then: the membrane
+   has decayed by ``exp(-(t - t_last)/tau_m)`` since the last arrival; the sum is added; the threshold is tested once.
+   An arrival before ``t_spike + refractory`` of the neuron is lost; one exactly at that time counts.
+5. Neurons that spike at the same time do so in ascending order. Spikes that arrive without any delay are received in a
+   further round at the same time, after the round that caused them; each round sums and tests as in 4.
+6. The sample ends when nothing travels any more, or by a stop rule: spike budget, or first output (the round in which
    it happens is completed).
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import os
 
 import numpy as np
 from scipy import sparse
 
 from ..errors import NetworkError
-from ..native.build import compile_library, render
-from ..native.structures import address
+from ..native.build import render
+from ..native.interface import Arrays, check_status, library
 from .lowering import decay_rates, lower
 
 PICOSECONDS = 1e12
@@ -47,24 +39,6 @@ def to_ticks(value, name: str) -> np.ndarray:
     if not (np.isfinite(ticks).all() and (ticks >= 0).all() and (ticks < _LONGEST).all()):
         raise NetworkError(f"{name} must be a time between 0 and 53 days.")
     return ticks.astype(np.int64)
-
-
-@functools.cache
-def _library(items: tuple, dtype: str) -> ctypes.CDLL:
-    library = compile_library(render("asynchronous/timed.cpp.jinja", **dict(items)), dtype)
-    library.timed_run.restype = ctypes.c_int64
-    return library
-
-
-class _Timed(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in "n_inputs n_neurons n_outputs n_samples n_cores threads".split()),
-        *((name, ctypes.c_int64) for name in "service refractory max_spikes stop_output stop_spikes".split()),
-        *(
-            (name, ctypes.c_void_p)
-            for name in "ptr targets weights delays axonal core rate parameters offsets units times failure".split()
-        ),
-    ]
 
 
 class TimedEngine:
@@ -84,36 +58,32 @@ class TimedEngine:
         self.threads = threads or len(os.sched_getaffinity(0))
         code = lower(model)
         n = connectivity.n_neurons
-        self._library = _library(tuple(sorted(code.__dict__.items())), self.dtype.name)
-        ptr, targets, weights, delays = self._rows(scheduler)
-        full = lambda values: np.array(np.broadcast_to(np.asarray(values, dtype=float), (n,)))  # noqa: E731
-        parameters = [np.ascontiguousarray(full(model.constants[name]), self.dtype) for name in code.parameters]
+        source = render("asynchronous/timed.cpp.jinja", **code.__dict__)
+        self._ffi, self._lib = library(source, "asynchronous/timed_arguments.h", self.dtype.name)
+        arrays = self._arrays = Arrays(self._ffi, self.dtype)
+        full = lambda values: np.broadcast_to(np.asarray(values, dtype=float), (n,))  # noqa: E731
         axonal = np.asarray(scheduler.axonal, dtype=float)
         if axonal.shape not in ((), (n,)):
             raise NetworkError(f"axonal has {len(axonal)} delays for {n} neurons.")
-        self._arrays = {
-            "ptr": ptr,
-            "targets": targets,
-            "weights": weights,
-            "delays": delays,
-            "axonal": np.concatenate([np.zeros(connectivity.n_inputs, np.int64), to_ticks(full(axonal), "axonal")]),
-            "core": np.arange(n, dtype=np.int32) * scheduler.cores // n,
-            "rate": decay_rates(model, n) / PICOSECONDS,
-            "parameters": np.array([address(p) for p in parameters] or [0], np.uint64),
-        }
-        self._parameters = parameters
-        self._numbers = {
+        departure = np.concatenate([np.zeros(connectivity.n_inputs, np.int64), to_ticks(full(axonal), "axonal")])
+        self._fields = {
             "n_inputs": connectivity.n_inputs,
             "n_neurons": n,
             "n_outputs": connectivity.n_outputs,
             "n_cores": scheduler.cores,
             "service": int(to_ticks(scheduler.service, "service")),
             "refractory": int(to_ticks(scheduler.refractory, "refractory")),
+            **self._rows(scheduler),
+            "axonal": arrays.input("axonal", departure, np.int64),
+            "core": arrays.input("core", np.arange(n) * scheduler.cores // n, np.int32),
+            "rate": arrays.input("rate", decay_rates(model, n) / PICOSECONDS, float),
+            "parameters": arrays.table(
+                [arrays.input(name, full(model.constants[name])) for name in code.parameters], "const R"
+            ),
         }
 
-    def _rows(self, scheduler):
-        """All synapses by source, each row sorted by delay, so that a travelling spike needs one place in the
-        heap."""
+    def _rows(self, scheduler) -> dict:
+        """All synapses by source, each row sorted by delay: a travelling spike needs one place in the heap."""
         net = self.connectivity
         synaptic = scheduler.synaptic
         shared = not isinstance(synaptic, list | tuple) and np.ndim(synaptic) == 0
@@ -139,12 +109,13 @@ class TimedEngine:
         order = np.lexsort((np.arange(len(source)), delay, source))
         n_sources = net.n_inputs + net.n_neurons
         ptr = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=n_sources))]).astype(np.int64)
-        return (
-            ptr,
-            target[order].astype(np.int32),
-            weight[order].astype(self.dtype),
-            np.ascontiguousarray(delay[order], np.int64),
-        )
+        arrays = self._arrays
+        return {
+            "ptr": arrays.input("ptr", ptr, np.int64),
+            "targets": arrays.input("targets", target[order], np.int32),
+            "weights": arrays.input("weights", weight[order]),
+            "delays": arrays.input("delays", delay[order], np.int64),
+        }
 
     def run(self, offsets, units, ticks, max_spikes: int, stop_output: bool = False, stop_spikes: int = 0):
         """Run a batch.
@@ -170,31 +141,29 @@ class TimedEngine:
         neurons : (n_spikes,) array
         synaptic_operations, tests : (n_samples,) arrays
         """
-        n_samples = len(offsets) - 1
-        failure = np.zeros(1, np.int64)
-        arrays = self._arrays | {
-            "offsets": np.ascontiguousarray(offsets, np.int64),
-            "units": np.ascontiguousarray(units, np.int32),
-            "times": np.ascontiguousarray(ticks, np.int64),
-            "failure": failure,
+        arrays, n_samples, n_events = Arrays(self._ffi, self.dtype), len(offsets) - 1, len(units)
+        failure, counts = np.zeros(1, np.int64), np.zeros((n_samples, 3), np.int64)
+        arguments = {
+            **self._fields,
+            "n_samples": n_samples,
+            "threads": self.threads,
+            "max_spikes": max_spikes,
+            "stop_output": bool(stop_output),
+            "stop_spikes": min(stop_spikes or _LONGEST, _LONGEST),
+            "offsets": arrays.offsets("offsets", offsets, n_samples, n_events),
+            "units": arrays.input("units", units, np.int32, least=0, below=self.connectivity.n_inputs),
+            "times": arrays.input("times", ticks, np.int64, shape=(n_events,), least=0, below=_LONGEST),
+            "counts": arrays.output(counts),
+            "failure": arrays.output(failure),
         }
-        call = _Timed(
-            n_samples=n_samples,
-            threads=self.threads,
-            max_spikes=max_spikes,
-            stop_output=stop_output,
-            stop_spikes=stop_spikes or 2**62,
-            **self._numbers,
-            **{name: address(array) for name, array in arrays.items()},
-        )
-        counts = np.zeros((n_samples, 3), np.int64)
-        handle = ctypes.c_void_p()
-        total = self._library.timed_run(ctypes.byref(call), ctypes.c_void_p(address(counts)), ctypes.byref(handle))
-        if total < 0:
+        samples = self._ffi.new("void**")
+        status = self._lib.timed_run(self._ffi.new("TimedArguments*", arguments), samples)
+        if status == self._lib.RUNAWAY:
             raise NetworkError(
                 f"Runaway excitation: sample {failure[0]} passed {max_spikes} spikes. Weaken the recurrent "
                 "weights, raise V_th or give a refractory period, or set a spike budget as stop rule."
             )
-        times, neurons = np.zeros(total, np.int64), np.zeros(total, np.int32)
-        self._library.timed_take(handle, ctypes.c_void_p(address(times)), ctypes.c_void_p(address(neurons)))
+        check_status(status, "run fewer samples at a time")
+        times, neurons = np.zeros(counts[:, 0].sum(), np.int64), np.zeros(counts[:, 0].sum(), np.int32)
+        self._lib.timed_take(samples[0], arrays.output(times), arrays.output(neurons))
         return counts[:, 0], times, neurons, counts[:, 1], counts[:, 2]

@@ -2,67 +2,23 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
-from ..native.build import compile_library, render
-from ..native.structures import Population, address
+from ..gradients import Unlayered
+from ..native.build import render
+from ..native.interface import Arrays, check_status, library
 from ..order.tape import Tape
 from .connectivity import Connectivity
 from .lowering import leak_factors
+from .packing import HEADER
 from .surrogate_lowering import lower_surrogate
 
 # Gradients are summed over this many groups of samples, whatever the number of threads: results do not depend on it.
 N_SHARDS = 8
 FILLERS = {"none": 0, "first": 1, "random": 2, "all": 1}  # "all": first ones, without end
-
-
-@dataclass(frozen=True)
-class Reversal:
-    """What the reverse pass differentiates; see `brian2grad.training.unlayered.Unlayered`.
-
-    Attributes
-    ----------
-    every : bool
-        Every neuron has a surrogate term in every step, not only those that took current.
-    cut, detach_reset : bool
-        No gradient from one forward step to the next through the membrane; none through the reset.
-    filler : {'first', 'random', 'all', 'none'}
-        Which silent neurons fill the free slots of a forward group.
-    slots : int
-        Neurons per forward group, silent ones included.
-    ties : bool
-        A group is all that waits with the smallest key (layer-synchronous order); all silent neurons go with it.
-    truncate : int
-        Cut membranes and queue at every so many forward steps; 0 never.
-    cut_timesteps : bool
-        Cut them between timesteps.
-    steepness, gain, sigma_steepness, sigma_gain : float
-        Numbers ``k`` and ``gain`` of the primitive, for the membrane and the synchronisation threshold.
-    seed : int
-        Of the run that wrote the tape.
-    spike_dropout : float
-        Of that run.
-    """
-
-    every: bool
-    cut: bool
-    detach_reset: bool
-    filler: str
-    slots: int
-    ties: bool
-    truncate: int
-    cut_timesteps: bool
-    steepness: float
-    gain: float
-    sigma_steepness: float
-    sigma_gain: float
-    seed: int
-    spike_dropout: float
 
 
 class UnlayeredEngine:
@@ -83,9 +39,7 @@ class UnlayeredEngine:
         self.threads = threads or len(os.sched_getaffinity(0))
         code = lower_surrogate(model, surrogate)
         self.parameters: tuple[str, ...] = code["parameters"]
-        source = render("asynchronous/unlayered.cpp.jinja", **code)
-        self._library = compile_library(source, self.dtype.name)
-        self._library.unlayered_reverse.restype = None
+        self._ffi, self._lib = library(render("asynchronous/unlayered.cpp.jinja", **code), HEADER, self.dtype.name)
         self._work = np.zeros(0, self.dtype)
 
     def reverse(
@@ -94,8 +48,12 @@ class UnlayeredEngine:
         connectivity: Connectivity,
         model,
         dt: float,
-        reversal: Reversal,
+        gradient: Unlayered,
         *,
+        slots,
+        seed,
+        ties=False,
+        spike_dropout=0.0,
         by_count,
         by_membrane=None,
         by_latency=None,
@@ -116,7 +74,15 @@ class UnlayeredEngine:
         model : AsynchronousModel
         dt : float
             Length of a timestep in seconds.
-        reversal : Reversal
+        gradient : Unlayered
+        slots : int
+            Neurons per forward group, silent ones included.
+        seed : int
+            Of the run that wrote the tape.
+        ties : bool
+            A group is all that waits with the smallest key (layer-synchronous order); all silent neurons go with it.
+        spike_dropout : float
+            Of that run.
         by_count : (n_samples, T, n_out) array
             Derivative of the loss with respect to the output counts.
         by_membrane : (n_samples, T, n_out) array, optional
@@ -142,36 +108,62 @@ class UnlayeredEngine:
             ``weights`` (one array per projection; of the stored weights where sparse), ``leak`` (N,), ``sigma``
             (N,), and one (N,) array per threshold parameter.
         """
-        call = _Call(self.dtype)
-        n, (n_samples, n_steps) = connectivity.n_neurons, tape.steps.shape
-        sources, projections, n_weights = call.network(connectivity)
-        n_total = n_weights + (len(self.parameters) + 2) * n
+        steepness, gain = gradient.numbers()
+        endless = ties or gradient.filler == "all"
+        arrays, new = Arrays(self._ffi, self.dtype), self._ffi.new
+        n, n_out, (n_samples, T) = connectivity.n_neurons, connectivity.n_outputs, tape.steps.shape
+        packed = arrays.keep(connectivity.packed(self.dtype))
+        n_total = packed.n_weights + (len(self.parameters) + 2) * n
         if self._work.size < N_SHARDS * n_total:
             self._work = np.zeros(N_SHARDS * n_total, self.dtype)
-        gradient = np.zeros(n_total, self.dtype)
+        total = np.zeros(n_total, self.dtype)
         ids = np.arange(n_samples) if sample_ids is None else sample_ids
-        tables = [call.keep(np.broadcast_to(model.constants[name], (n,))) for name in self.parameters]
-        job = Job(
-            n_samples=n_samples, n_steps=n_steps, n_inputs=connectivity.n_inputs, n_neurons=n,
-            n_outputs=connectivity.n_outputs, n_weights=n_weights, first_layer=connectivity.sizes[1],
-            layer_of=call.keep(connectivity.layer_of(), np.int32), sources=sources, projections=projections,
-            leak=call.keep(leak_factors(model, dt, n)), sigma=None if sigma is None else call.keep(sigma),
-            parameters=call.keep(np.array(tables or [0]), np.uint64),
-            sample_ids=call.keep(ids, np.int64), initial=call.optional(initial), first_step=first_step,
-            seed=reversal.seed % 2**64, spike_dropout=reversal.spike_dropout,
-            every=reversal.every, cut=reversal.cut, detach_reset=reversal.detach_reset, slots=reversal.slots,
-            ties=reversal.ties, filler=FILLERS[reversal.filler], truncate=reversal.truncate,
-            cut_timesteps=reversal.cut_timesteps, train_leak=train_leak,
-            steepness=reversal.steepness, gain=reversal.gain,
-            sigma_steepness=reversal.sigma_steepness, sigma_gain=reversal.sigma_gain,
-            by_count=call.keep(by_count), by_membrane=call.optional(by_membrane),
-            by_latency=call.optional(by_latency), by_spike=by_spike,
-            n_shards=N_SHARDS, threads=self.threads, n_total=n_total,
-            work=address(self._work), gradient=address(gradient),
-            **{name: call.keep(getattr(tape, name), kind) for name, kind in _TAPE.items()},
-        )  # fmt: skip
-        self._library.unlayered_reverse(ctypes.byref(job))
-        return self._split(connectivity, gradient, n_weights)
+        constants = {name: np.broadcast_to(model.constants[name], (n,)) for name in self.parameters}
+        network = {
+            **packed.fields,
+            "leak": arrays.input("leak", leak_factors(model, dt, n), shape=(n,)),
+            "sigma": arrays.input("sigma", sigma, shape=(n,)),
+            "parameters": arrays.table([arrays.input(name, value) for name, value in constants.items()], "const R"),
+        }
+        per_timestep = (n_samples, T, n_out)
+        arguments = {
+            "network": arrays.keep(new("Network*", network)),
+            "n_samples": n_samples,
+            "n_timesteps": T,
+            "n_weights": packed.n_weights,
+            "first_layer": connectivity.sizes[1],
+            **_tape(arrays, tape, len(packed.layer), n),
+            "sample_ids": arrays.input("sample_ids", ids, np.int64, shape=(n_samples,)),
+            "initial": arrays.input("initial", initial, shape=(n_samples, n), finite=True),
+            "first_timestep": int(first_step),
+            "seed": seed % 2**64,
+            "spike_dropout": spike_dropout,
+            "every": gradient.variant == "v2",
+            "cut": gradient.state == "cut",
+            "detach_reset": gradient.reset == "detached",
+            "slots": 2**62 if endless else slots,
+            "ties": bool(ties),
+            "filler": FILLERS[gradient.filler],
+            "truncate": int(gradient.truncate),
+            "cut_timesteps": gradient.cut_timesteps,
+            "steepness": steepness,
+            "gain": gain,
+            "sigma_steepness": steepness,
+            "sigma_gain": gain,
+            "train_leak": bool(train_leak),
+            "by_count": arrays.input("by_count", by_count, shape=per_timestep, finite=True),
+            "by_membrane": arrays.input("by_membrane", by_membrane, shape=per_timestep, finite=True),
+            "by_latency": arrays.input("by_latency", by_latency, shape=(n_samples, n_out), finite=True),
+            "by_spike": float(by_spike),
+            "n_shards": N_SHARDS,
+            "threads": self.threads,
+            "n_total": n_total,
+            "work": arrays.output(self._work),
+            "gradient": arrays.output(total),
+        }
+        status = self._lib.unlayered_backward(new("BackwardArguments*", arguments))
+        check_status(status, "take the gradient of fewer samples at a time")
+        return self._split(connectivity, total, packed.n_weights)
 
     def _split(self, connectivity, gradient, n_weights) -> dict:
         weights, at = [], 0
@@ -184,80 +176,15 @@ class UnlayeredEngine:
         return {"weights": weights, **dict(zip((*self.parameters, "leak", "sigma"), rows, strict=True))}
 
 
-_TAPE = {
-    "step_ptr": np.int64, "group_ptr": np.int64, "group": np.int32, "multiplicity": None,
-    "received_ptr": np.int64, "received": np.int32, "membrane": None,
-    "spike_ptr": np.int64, "spikes": np.int32, "flags": np.uint8,
-}  # fmt: skip
-
-
-class _Call:
-    """Owns the arrays whose addresses one call passes."""
-
-    def __init__(self, dtype):
-        self.dtype, self._kept = dtype, []
-
-    def keep(self, array, dtype=None) -> int:
-        array = np.ascontiguousarray(array, dtype or self.dtype)
-        self._kept.append(array)
-        return address(array)
-
-    def optional(self, array):
-        return None if array is None else self.keep(array)
-
-    def network(self, net: Connectivity):
-        """Tables of senders and projections; gradients lie in the order of ``net.projections``."""
-        offsets = np.cumsum([0] + [p.weights.nnz if sparse.issparse(p.weights) else p.weights.size
-                                   for p in net.projections])  # fmt: skip
-        blocks, populations = [], []
-        for index, (first, size) in enumerate(zip(net.starts, net.sizes, strict=True)):
-            begin = len(blocks)
-            for k, p in enumerate(net.projections):
-                if p.source == index:
-                    blocks.append(self._projection(p, int(net.starts[p.target]) - net.n_inputs, int(offsets[k])))
-            populations.append(Population(int(first), size, begin, len(blocks)))
-        tables = (Population * len(populations))(*populations), (Projection * max(1, len(blocks)))(*blocks)
-        self._kept.extend(tables)
-        return ctypes.addressof(tables[0]), ctypes.addressof(tables[1]), int(offsets[-1])
-
-    def _projection(self, p, first: int, offset: int) -> Projection:
-        w = p.weights
-        if not sparse.issparse(w):
-            return Projection(first=first, width=w.shape[1], dense=self.keep(w), offset=offset)
-        return Projection(
-            first=first, width=w.shape[1], ptr=self.keep(w.indptr, np.int64),
-            targets=self.keep(w.indices + np.int32(first), np.int32), weights=self.keep(w.data), offset=offset,
-        )  # fmt: skip
-
-
-_int, _pointer, _real = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
-
-
-def _fields(text: str, kind) -> list:
-    return [(name, kind) for name in text.split()]
-
-
-class Projection(ctypes.Structure):
-    """``Projection`` of ``unlayered.hpp``."""
-
-    _fields_ = _fields("first width", _int) + _fields("dense ptr targets weights", _pointer) + _fields("offset", _int)
-
-
-class Job(ctypes.Structure):
-    """``Job`` of ``unlayered.hpp``."""
-
-    _fields_ = [
-        *_fields("n_samples n_steps n_inputs n_neurons n_outputs n_weights first_layer", _int),
-        *_fields("layer_of sources projections leak sigma parameters", _pointer),
-        *_fields("step_ptr group_ptr group multiplicity received_ptr received membrane", _pointer),
-        *_fields("spike_ptr spikes flags sample_ids initial", _pointer),
-        ("first_step", _int),
-        ("seed", ctypes.c_uint64),
-        ("spike_dropout", _real),
-        *_fields("every cut detach_reset slots ties filler truncate cut_timesteps train_leak", _int),
-        *_fields("steepness gain sigma_steepness sigma_gain", _real),
-        *_fields("by_count by_membrane by_latency", _pointer),
-        ("by_spike", _real),
-        *_fields("n_shards threads n_total", _int),
-        *_fields("work gradient", _pointer),
-    ]
+def _tape(arrays: Arrays, tape: Tape, n_sources: int, n: int) -> dict:
+    """Fields of a tape."""
+    n_forward = int(tape.step_ptr[-1])
+    fields = {"step_ptr": arrays.offsets("tape.step_ptr", tape.step_ptr, tape.steps.size, n_forward)}
+    for name, kind, below in (("group", np.int32, n_sources), ("received", np.int32, n), ("spikes", np.int32, n)):
+        array, ptr = getattr(tape, name), f"{name.rstrip('s') if name == 'spikes' else name}_ptr"
+        fields[name] = arrays.input(f"tape.{name}", array, kind, least=0, below=below)
+        fields[ptr] = arrays.offsets(f"tape.{ptr}", getattr(tape, ptr), n_forward, len(array))
+    fields["multiplicity"] = arrays.input("tape.multiplicity", tape.multiplicity, shape=tape.group.shape)
+    fields["membrane"] = arrays.input("tape.membrane", tape.membrane, shape=tape.received.shape)
+    fields["flags"] = arrays.input("tape.flags", tape.flags, np.uint8, shape=tape.spikes.shape)
+    return fields

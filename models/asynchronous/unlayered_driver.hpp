@@ -1,5 +1,10 @@
 // Reverse pass over the tape, forward step after forward step. Included by the generated source, which defines Neuron.
 #pragma once
+#include "native/random.hpp"
+#include "native/support.hpp"
+extern "C" {
+#include "asynchronous/arguments.h"
+}
 
 // dot(row, a), and gradient += factor * a in the same pass.
 static inline R dot_add(const R* RESTRICT row, const R* RESTRICT a, R* RESTRICT gradient, R factor, int64_t n) {
@@ -24,8 +29,9 @@ static inline void add_only(R* RESTRICT gradient, const R* RESTRICT a, R factor,
 
 // One sample at a time. `a` is dL/d(membrane), going backwards; `aq` is dL/d(queue entry): it is fixed when a neuron is
 // delivered and holds for everything that entered the queue since its delivery before, zeros of silent tests included.
-class Reverse {
-    const Job& job;
+class Backward {
+    const BackwardArguments& job;
+    const Network& net;
     const Neuron neuron;
     const int64_t N, T, first_output;
     std::vector<R> a, aq, push, membrane_now, alive, boundary, before, count, counted;
@@ -40,28 +46,28 @@ class Reverse {
     void recall() {
         const int64_t begin = job.step_ptr[sample * T];
         record_begin = job.received_ptr[begin];
-        recalled = job.every || job.train_leak || job.sigma || job.by_latency;
+        recalled = job.every || job.train_leak || net.sigma || job.by_latency;
         if (!recalled) return;
         before.resize((size_t)(job.received_ptr[job.step_ptr[(sample + 1) * T]] - record_begin));
-        if (job.sigma) counted.resize(before.size());
+        if (net.sigma) counted.resize(before.size());
         boundary.resize((size_t)(N * T));
         std::vector<R>& v = membrane_now;
         if (job.initial) std::copy_n(job.initial + sample * N, N, v.begin());
         else std::fill(v.begin(), v.end(), R(0));
         if (job.by_latency) {
-            first_spike.assign((size_t)job.n_outputs, -1);
-            second_spike.assign((size_t)job.n_outputs, -1);
+            first_spike.assign((size_t)net.n_outputs, -1);
+            second_spike.assign((size_t)net.n_outputs, -1);
         }
         for (int64_t t = 0; t < T; t++) {
-            for (int64_t j = 0; (t || job.initial) && j < N; j++) v[(size_t)j] *= job.leak[j];
-            if (job.sigma) std::fill(count.begin(), count.end(), R(0));
+            for (int64_t j = 0; (t || job.initial) && j < N; j++) v[(size_t)j] *= net.leak[j];
+            if (net.sigma) std::fill(count.begin(), count.end(), R(0));
             for (int64_t g = job.step_ptr[sample * T + t]; g < job.step_ptr[sample * T + t + 1]; g++) {
                 mark(g, 1);
-                if (job.sigma) receive(g);
+                if (net.sigma) receive(g);
                 for (int64_t r = job.received_ptr[g]; r < job.received_ptr[g + 1]; r++) {
                     const int64_t j = job.received[r];
                     before[(size_t)(r - record_begin)] = v[(size_t)j];
-                    if (job.sigma) counted[(size_t)(r - record_begin)] = count[(size_t)j];
+                    if (net.sigma) counted[(size_t)(r - record_begin)] = count[(size_t)j];
                     v[(size_t)j] = fired[(size_t)j] ? neuron.reset(j, job.membrane[r]) : job.membrane[r];
                 }
                 if (job.by_latency) note_outputs(g, g - begin);
@@ -81,15 +87,16 @@ class Reverse {
             else if (second_spike[k] < 0) second_spike[k] = step;
         }
     }
+    static const R* row_of(const Projection& to, int64_t row) { return to.dense + row * to.stride + to.first % TILE; }
     void receive(int64_t g) {
         for (int64_t i = job.group_ptr[g]; i < job.group_ptr[g + 1]; i++) {
-            const Source& from = job.sources[job.layer_of[job.group[i]]];
+            const SourceRange& from = net.ranges[net.layer[job.group[i]]];
             const int64_t row = job.group[i] - from.first;
             for (int64_t p = from.projection_begin; p < from.projection_end; p++) {
-                const Projection& to = job.projections[p];
+                const Projection& to = net.projections[p];
                 if (to.dense)
                     for (int64_t j = 0; j < to.width; j++)
-                        count[(size_t)(to.first + j)] += to.dense[row * to.width + j] != R(0) ? job.multiplicity[i] : R(0);
+                        count[(size_t)(to.first + j)] += row_of(to, row)[j] != R(0) ? job.multiplicity[i] : R(0);
                 else
                     for (int64_t s = to.ptr[row]; s < to.ptr[row + 1]; s++)
                         count[(size_t)to.targets[s]] += to.weights[s] != R(0) ? job.multiplicity[i] : R(0);
@@ -105,10 +112,10 @@ class Reverse {
         return (R)(first - (second_spike[(size_t)k] < 0 ? end : second_spike[(size_t)k]));
     }
     void prepare_push(int64_t t, int64_t step, int64_t end) {
-        for (int64_t k = 0; k < job.n_outputs; k++) {
-            R value = (R)job.by_spike + job.by_count[(sample * T + t) * job.n_outputs + k];
+        for (int64_t k = 0; k < net.n_outputs; k++) {
+            R value = (R)job.by_spike + job.by_count[(sample * T + t) * net.n_outputs + k];
             if (job.by_latency) {
-                const R by = job.by_latency[sample * job.n_outputs + k];
+                const R by = job.by_latency[sample * net.n_outputs + k];
                 if (by != R(0)) value += by * latency_slope(k, step, end);
             }
             push[(size_t)(first_output + k)] = value;
@@ -120,8 +127,8 @@ class Reverse {
         const R state = a[(size_t)j], x = neuron.margin(j, v), back = (aq[(size_t)j] + push[(size_t)j]) * kept;
         const R drive = job.detach_reset ? back : back + state * (neuron.reset(j, v) - v);
         R slope = neuron.slope(x);
-        if (job.sigma) {
-            const R excess = counted[(size_t)(record - record_begin)] - job.sigma[j];
+        if (net.sigma) {
+            const R excess = counted[(size_t)(record - record_begin)] - net.sigma[j];
             if (x > R(0) && j >= job.first_layer) sigma[j] -= drive * neuron.sigma_slope(excess);
             if (!(excess > R(0))) slope = R(0);
         }
@@ -166,19 +173,19 @@ class Reverse {
     }
     inline R kept(uint64_t drop, int64_t j) const {
         if (!(job.spike_dropout > 0)) return R(1);
-        return uniform(drop, (uint64_t)(job.n_inputs + j)) >= job.spike_dropout ? R(1) : R(0);
+        return uniform(drop, (uint64_t)(net.n_inputs + j)) >= job.spike_dropout ? R(1) : R(0);
     }
 
     // dL/d(what source `index` delivers); its weights' gradients if it did deliver something.
     R deliver(int64_t index, R factor) {
-        const Source& from = job.sources[job.layer_of[index]];
+        const SourceRange& from = net.ranges[net.layer[index]];
         const int64_t row = index - from.first;
-        const bool asked = index >= job.n_inputs;
+        const bool asked = index >= net.n_inputs;
         R sum = 0;
         for (int64_t p = from.projection_begin; p < from.projection_end; p++) {
-            const Projection& to = job.projections[p];
+            const Projection& to = net.projections[p];
             if (to.dense) {
-                const R* RESTRICT w = to.dense + row * to.width;
+                const R* RESTRICT w = row_of(to, row);
                 R* RESTRICT gradient = weights + to.offset + row * to.width;
                 const R* RESTRICT target = a.data() + to.first;
                 if (!asked) add_only(gradient, target, factor, to.width);
@@ -200,12 +207,12 @@ class Reverse {
         if (job.filler == NO_FILLER || free_slots <= 0) return;
         int64_t j = 0;
         if (job.filler == RANDOM_RUN) {
-            const uint64_t stream = stream_of(job.seed, (uint64_t)job.sample_ids[sample], (uint64_t)(job.first_step + t));
+            const uint64_t stream = stream_of(job.seed, (uint64_t)job.sample_ids[sample], (uint64_t)(job.first_timestep + t));
             j = (int64_t)below(bits_of(field_of(stream, (uint64_t)step, PICK), 1), (uint64_t)N);
         }
         for (int64_t looked = 0; looked < N && free_slots; looked++, j = j + 1 == N ? 0 : j + 1) {
             if (taken[(size_t)j] || waiting[(size_t)j]) continue;
-            aq[(size_t)j] = lost ? R(0) : deliver(job.n_inputs + j, R(0));
+            aq[(size_t)j] = lost ? R(0) : deliver(net.n_inputs + j, R(0));
             free_slots--;
         }
     }
@@ -213,14 +220,14 @@ class Reverse {
         const int64_t begin = job.group_ptr[g], end = job.group_ptr[g + 1];
         for (int64_t i = begin; i < end; i++) {
             const R back = deliver(job.group[i], job.multiplicity[i]);
-            const int64_t j = job.group[i] - job.n_inputs;
+            const int64_t j = job.group[i] - net.n_inputs;
             if (j < 0) continue;
             aq[(size_t)j] = back;
             taken[(size_t)j] = 1;
         }
         if (step) fill(end - begin, t, step, false);
         for (int64_t i = begin; i < end; i++) {
-            const int64_t j = job.group[i] - job.n_inputs;
+            const int64_t j = job.group[i] - net.n_inputs;
             if (j < 0) continue;
             taken[(size_t)j] = 0;
             waiting[(size_t)j] += (int32_t)job.multiplicity[i];
@@ -233,7 +240,7 @@ class Reverse {
             for (int64_t i = job.spike_ptr[g]; i < job.spike_ptr[g + 1]; i++)
                 if (job.flags[i] & EMITTED) waiting[(size_t)job.spikes[i]]++;
             for (int64_t i = job.group_ptr[g]; i < job.group_ptr[g + 1]; i++)
-                if (job.group[i] >= job.n_inputs) waiting[(size_t)(job.group[i] - job.n_inputs)] -= (int32_t)job.multiplicity[i];
+                if (job.group[i] >= net.n_inputs) waiting[(size_t)(job.group[i] - net.n_inputs)] -= (int32_t)job.multiplicity[i];
         }
         for (int64_t g = begin; g < end; g++)
             for (int64_t i = job.spike_ptr[g]; i < job.spike_ptr[g + 1]; i++)
@@ -247,10 +254,11 @@ class Reverse {
     }
 
   public:
-    Reverse(const Job& j, R* gradient)
-        : job(j), neuron(j), N(j.n_neurons), T(j.n_steps), first_output(j.n_neurons - j.n_outputs), a((size_t)N), aq((size_t)N),
-          push((size_t)N, (R)j.by_spike), membrane_now((size_t)N), alive((size_t)N, R(1)), count((size_t)N),
-          fired((size_t)N), taken((size_t)N), waiting((size_t)N), weights(gradient), parameters(gradient + j.n_weights),
+    Backward(const BackwardArguments& arguments, R* gradient)
+        : job(arguments), net(*job.network), neuron(job), N(net.n_neurons), T(job.n_timesteps),
+          first_output(net.n_neurons - net.n_outputs), a((size_t)N), aq((size_t)N), push((size_t)N, (R)job.by_spike),
+          membrane_now((size_t)N), alive((size_t)N, R(1)), count((size_t)N), fired((size_t)N), taken((size_t)N),
+          waiting((size_t)N), weights(gradient), parameters(gradient + job.n_weights),
           leak(parameters + Neuron::PARAMETERS * N), sigma(leak + N) {}
 
     void run(int64_t index) {
@@ -264,11 +272,11 @@ class Reverse {
     }
     void timestep(int64_t t, int64_t origin, int64_t total) {
         const int64_t begin = job.step_ptr[sample * T + t], end = job.step_ptr[sample * T + t + 1];
-        const uint64_t stream = stream_of(job.seed, (uint64_t)job.sample_ids[sample], (uint64_t)(job.first_step + t));
+        const uint64_t stream = stream_of(job.seed, (uint64_t)job.sample_ids[sample], (uint64_t)(job.first_timestep + t));
         lose_last_group(t, begin, end);
         if (job.by_membrane)
-            for (int64_t k = 0; k < job.n_outputs; k++)
-                a[(size_t)(first_output + k)] += job.by_membrane[(sample * T + t) * job.n_outputs + k];
+            for (int64_t k = 0; k < net.n_outputs; k++)
+                a[(size_t)(first_output + k)] += job.by_membrane[(sample * T + t) * net.n_outputs + k];
         // A resting neuron is held at its reset value by every later step: nothing reaches back through it.
         for (int64_t i = job.spike_ptr[begin]; i < job.spike_ptr[end]; i++)
             if ((job.flags[i] & RESTING) && i < job.spike_ptr[end - 1]) {
@@ -295,7 +303,7 @@ class Reverse {
             const R* earlier = t ? boundary.data() + (t - 1) * N : job.initial + sample * N;
             for (int64_t j = 0; j < N; j++) leak[j] += a[(size_t)j] * earlier[j];
         }
-        for (int64_t j = 0; j < N; j++) a[(size_t)j] *= job.leak[j];
+        for (int64_t j = 0; j < N; j++) a[(size_t)j] *= net.leak[j];
     }
     void forget() {
         std::fill(a.begin(), a.end(), R(0));
@@ -303,14 +311,21 @@ class Reverse {
     }
 };
 
-extern "C" void unlayered_reverse(const Job* given) {
-    const Job& job = *given;
+extern "C" int unlayered_backward(const BackwardArguments* arguments) {
+    const BackwardArguments& job = *arguments;
+    int status = 0;
 #pragma omp parallel for schedule(dynamic) num_threads((int)job.threads)
     for (int64_t shard = 0; shard < job.n_shards; shard++) {
         R* gradient = job.work + shard * job.n_total;
         std::fill(gradient, gradient + job.n_total, R(0));
-        Reverse reverse(job, gradient);
-        for (int64_t s = shard; s < job.n_samples; s += job.n_shards) reverse.run(s);
+        const int caught = guarded([&] {
+            Backward backward(job, gradient);
+            for (int64_t s = shard; s < job.n_samples; s += job.n_shards) backward.run(s);
+        });
+        if (caught) {
+#pragma omp atomic write
+            status = caught;
+        }
     }
 #pragma omp parallel for schedule(static) num_threads((int)job.threads)
     for (int64_t i = 0; i < job.n_total; i++) {
@@ -318,4 +333,5 @@ extern "C" void unlayered_reverse(const Job* given) {
         for (int64_t shard = 0; shard < job.n_shards; shard++) sum += job.work[shard * job.n_total + i];
         job.gradient[i] = sum;
     }
+    return status;
 }

@@ -26,7 +26,7 @@ from ..order.keys import QueueView
 from ..order.tape import SpikeList
 
 
-@dataclass
+@dataclass(repr=False)
 class BrianAsyncGammaRun(BrianRun):
     """A `BrianRun` and its order; it has no traces.
 

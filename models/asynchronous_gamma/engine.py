@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-
 import numpy as np
 
 from ..asynchronous.connectivity import Connectivity
-from ..gamma.engine import GammaEngine, LayerParameters
-from ..native.build import compile_library, render
-from ..native.structures import GammaLayer, GammaNetwork, address
-from ..order.loop import EventLoop
+from ..gamma.call import LayerParameters
+from ..gamma.engine import GammaEngine
+from ..native.build import render
+from ..native.interface import Arrays, library
+from ..order.loop import EventLoop, LoopArguments
 from ..order.queue_code import queue_code
 
 
@@ -20,7 +19,7 @@ class AsynchronousGammaEngine(EventLoop):
     Parameters
     ----------
     engine : GammaEngine
-        Of the same network: it holds the code of the layers and their numbers, and runs the readout.
+        Of the same network: it holds the code of the layers, and runs the readout.
     sizes : sequence of int
         Input units, hidden layers, outputs.
     scheduler : Scheduler
@@ -41,40 +40,44 @@ class AsynchronousGammaEngine(EventLoop):
         source = render(
             "asynchronous_gamma/gamma.cpp.jinja",
             kinds=kinds,
-            n_constants={code: len(numbers.constants) for code, numbers in zip(hidden, engine.numbers, strict=False)},
+            n_constants=dict(zip(hidden, engine.n_constants, strict=False)),
             **queue,
         )
-        layers = self._layers = (GammaLayer * len(hidden))()
-        for index, code in enumerate(hidden):
-            layers[index].kind = kinds.index(code)
-            layers[index].n_pre, layers[index].n = sizes[index], sizes[index + 1]
-            layers[index].first = sum(sizes[1 : index + 1])
-            layers[index].fanout = sizes[index + 2] * len(engine.codes[index + 1].targets)
-        self._layer_of = self.connectivity.layer_of()
-        network = GammaNetwork(
-            n_inputs=sizes[0],
-            n_neurons=sum(sizes[1:-1]),
-            n_layers=len(hidden),
-            idle_at_start=idle_at_start,
-            layer=address(self._layer_of),
-            layers=ctypes.addressof(layers),
-        )
-        self._open(compile_library(source, self.dtype.name), network)
+        self._shapes = [
+            {
+                "kind": kinds.index(code),
+                "n_pre": sizes[index],
+                "n": sizes[index + 1],
+                "first": sum(sizes[1 : index + 1]),
+                "fanout": sizes[index + 2] * len(engine.codes[index + 1].targets),
+            }
+            for index, code in enumerate(hidden)
+        ]
+        self._network = {"n_inputs": sizes[0], "n_neurons": sum(sizes[1:-1]), "n_layers": len(hidden),
+                         "idle_at_start": bool(idle_at_start)}  # fmt: skip
+        self._open(*library(source, "asynchronous_gamma/arguments.h", self.dtype.name))
 
-    def run(self, parameters: list[LayerParameters], events, scheduler, options: dict, counter: int = 0) -> dict:
+    def run(self, parameters: list[LayerParameters], events, scheduler, arguments: LoopArguments) -> dict:
         """Run a batch; the arguments besides `parameters` and the result are those of `AsynchronousEngine.run`.
 
         The record's ``multiplicity`` is what a delivered source carried: the sum of its waiting jumps.
         """
-        kept = []
-
-        def pointer(array) -> int:
-            kept.append(np.ascontiguousarray(array, self.dtype))
-            return address(kept[-1])
-
-        for layer, numbers, p in zip(self._layers, self.engine.numbers, parameters, strict=False):
-            kept.append((ctypes.c_void_p * len(p.weights))(*map(pointer, p.weights)))
-            layer.weights = ctypes.addressof(kept[-1])
-            layer.parameters, layer.A = pointer(p.neurons), pointer(numbers.A)
-            layer.c, layer.scales = pointer(numbers.constants), pointer(numbers.scales)
-        return self._execute(events, scheduler, options, "tape", counter)
+        arrays, layers = Arrays(self._ffi, self.dtype), []
+        for shape, p in zip(self._shapes, parameters, strict=True):
+            weights = [arrays.input("weights", w, shape=(shape["n_pre"], shape["n"])) for w in p.weights]
+            layers.append(
+                {
+                    **shape,
+                    "weights": arrays.table(weights, "const R"),
+                    "parameters": arrays.input("parameters", p.neurons),
+                    "A": arrays.input("A", p.numbers.A),
+                    "c": arrays.input("constants", p.numbers.constants),
+                    "scales": arrays.input("scales", p.numbers.scales),
+                }
+            )
+        network = {
+            **self._network,
+            "layer": arrays.input("layer", self.connectivity.layer_of(), np.int32),
+            "layers": arrays.keep(self._ffi.new("Layer[]", layers)),
+        }
+        return self._execute(self._ffi.new("Network*", network), arrays, events, scheduler, arguments, "tape")

@@ -19,13 +19,14 @@ from brian2 import (
     second,
 )
 
+from ...equations.display import DisplayedFields
 from ..devices import StandaloneProject, check_device, exact_arithmetic
 from ..errors import NetworkError
 from ..events import StepEvents, bin_events
 
 
-@dataclass
-class BrianRun:
+@dataclass(repr=False)
+class BrianRun(DisplayedFields):
     """What Brian 2 computed.
 
     Attributes

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 from brian2 import Quantity, ms, second
 
@@ -13,35 +11,17 @@ from ...equations.memory import memory_update
 from ...equations.text import positive_times
 from ..checks import checked_sizes, checked_theta
 from ..errors import NetworkError
-from ..events import StepEvents, bin_events
-from ..readout import decisions, loss_window, scores
+from ..events import bin_events
+from ..readout import decisions, scores
 from ..storage import StoredNetwork
-from .engine import EngineResult, GammaEngine, LayerParameters
-from .windows import default_window, online_gradient
-
-RULES = ("filter", "direct", "detached", "online")
-
-
-@dataclass
-class GammaGradient:
-    """Loss of a batch, its gradient and what was seen on the way.
-
-    Attributes
-    ----------
-    loss : float
-        Mean over samples and read steps.
-    gradients : dict of str to array
-        Same names and shapes as `SpikingGammaNetwork.parameters`; time constants in units of 1/second.
-    run : EngineResult
-        Readout and spike counts of the batch.
-    """
-
-    loss: float
-    gradients: dict[str, np.ndarray]
-    run: EngineResult
+from .call import EngineResult, LayerParameters
+from .engine import GammaEngine
+from .layers import lowered, numbers_of
+from .learning import DecodedLearner
+from .lowering import LayerNumbers
 
 
-class SpikingGammaNetwork(StoredNetwork):
+class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
     """Fully connected SpikingGamma network of any depth with a linear, non-spiking readout.
 
     Parameters
@@ -138,7 +118,7 @@ class SpikingGammaNetwork(StoredNetwork):
                 w = rng.normal(scale=scale / np.sqrt(self.K), size=(self.K, n_pre, n_post))
             else:
                 w = rng.normal(scale=scale, size=(n_pre, n_post))
-                # Random signs would cancel what the buckets share; positive ones leave the sign to w.
+                # With random signs the buckets would cancel; positive v leaves the sign to w.
                 v = rng.uniform(0.5, 1.5, size=(self.K, n_post)) / self.K
             parameters[f"{name}.w"] = w.astype(self.dtype)
             if self.buckets == "neuron":
@@ -176,56 +156,52 @@ class SpikingGammaNetwork(StoredNetwork):
         trained = self.parameters.get(f"layer{index}.tau") if hasattr(self, "parameters") else None
         return self.tau if trained is None else Quantity(trained, dim=second.dim)
 
+    def _layer(self, index: int, tau) -> dict:
+        """Arguments of `spiking_gamma` for layer `index` (counted from 1)."""
+        readout = index == len(self.sizes) - 1
+        names = ("K", "memory", "buckets", "bias", "tau_theta", "multiple", "signed")
+        return {name: getattr(self, name) for name in names} | {
+            "tau": tau,
+            "theta": 1.0 if readout else self.theta[index - 1],
+            "adaptation": 0.0 if readout else self.adaptation,
+            "readout": readout,
+        }
+
     def models(self) -> list:
         """Brian 2 equations of every layer, the readout last."""
-        layers = []
-        for index in range(1, len(self.sizes)):
-            readout = index == len(self.sizes) - 1
-            layers.append(
-                spiking_gamma(
-                    self.K,
-                    self.taus(index),
-                    1.0 if readout else self.theta[index - 1],
-                    memory=self.memory,
-                    buckets=self.buckets,
-                    bias=self.bias,
-                    adaptation=0.0 if readout else self.adaptation,
-                    tau_theta=self.tau_theta,
-                    multiple=self.multiple,
-                    signed=self.signed,
-                    readout=readout,
-                )
-            )
-        return layers
+        return [spiking_gamma(**self._layer(index, self.taus(index))) for index in range(1, len(self.sizes))]
+
+    def shown_equations(self) -> str:
+        return str(self.models()[0])
 
     # -- running -----------------------------------------------------------------------------------------------
 
     def engine(self, dtype=None) -> GammaEngine:
-        """Compiled engine for the present `dt` (compiled on first use, then cached)."""
-        key = (float(self.dt), dtype or self.dtype)
+        """Compiled engine of the equations' present form (compiled on first use, then cached); it holds no numbers."""
+        layers = [lowered(float(self.dt), self._layer(index, self.tau)) for index in range(1, len(self.sizes))]
+        codes = [code for code, _ in layers]
+        key = (dtype or self.dtype, *codes)
         if key not in self._engines:
-            self._engines[key] = GammaEngine(self.models(), *key, self.threads, self.sizes[1:])
-        engine = self._engines[key]
-        if engine.theta != tuple(self.theta[: len(engine.theta)]):  # thresholds are run-time numbers: no compilation
-            engine.renumber(self.models())
-        if self.train_tau:
-            update = memory_update(self.K, self.memory, self.buckets == "synapse")
-            for i, numbers in enumerate(engine.numbers):
-                tau = np.asarray(self.taus(i + 1))
-                scales = tau[0] / tau if self.buckets == "synapse" else numbers.scales
-                engine.numbers[i] = replace(numbers, A=update(tau, float(self.dt)), scales=scales)
-        return engine
+            n_constants = [len(numbers.constants) for _, numbers in layers]
+            self._engines[key] = GammaEngine(codes, n_constants, self.sizes, key[0], self.threads)
+        return self._engines[key]
+
+    def numbers(self) -> list[LayerNumbers]:
+        """What the equations of every layer hold at the present ``theta``, time constants and ``dt``."""
+        layers = range(1, len(self.sizes))
+        taus = [np.asarray(self.taus(i)) if self.train_tau else None for i in layers]
+        return [numbers_of(float(self.dt), self._layer(i, self.tau), t) for i, t in zip(layers, taus, strict=True)]
 
     def layer_parameters(self) -> list[LayerParameters]:
         """Parameters in the engine's form."""
         layers = []
-        for index in range(1, len(self.sizes)):
+        for index, numbers in enumerate(self.numbers(), start=1):
             get = lambda kind, name=f"layer{index}": self.parameters.get(f"{name}.{kind}")  # noqa: E731
             w, n_post = get("w"), self.sizes[index]
             rows = [] if self.buckets == "synapse" else list(get("v"))
             rows += [get("b")] if self.bias else []
             neurons = np.array(rows).reshape(len(rows), n_post)
-            layers.append(LayerParameters(list(w) if w.ndim == 3 else [w], neurons))
+            layers.append(LayerParameters(list(w) if w.ndim == 3 else [w], neurons, numbers))
         return layers
 
     def _run(self, events, dtype=None, **options) -> EngineResult:
@@ -266,12 +242,6 @@ class SpikingGammaNetwork(StoredNetwork):
         asked[:, : self._first_step()] = False
         return int((readout.argmax(axis=2) == labels)[asked].sum()), int(asked.sum())
 
-    def constrain(self) -> None:
-        """Keep trained time constants positive after an optimiser's step."""
-        for name, value in self.parameters.items():
-            if name.endswith(".tau"):
-                np.maximum(value, 0.1 * float(self.dt), out=value)
-
     def rows_per_event(self) -> int:
         """Rows of weights that one event adds."""
         return self.K if self.buckets == "synapse" else 1
@@ -280,61 +250,6 @@ class SpikingGammaNetwork(StoredNetwork):
         return int(np.ceil(float(self.read_from) / float(self.dt) - 1e-9))
 
     # -- learning ----------------------------------------------------------------------------------------------
-
-    def gradient(
-        self,
-        events: StepEvents,
-        labels=None,
-        *,
-        targets=None,
-        weight=None,
-        loss="cross_entropy",
-        rule="filter",
-        activity=0.0,
-        analog=False,
-        window=None,
-    ) -> GammaGradient:
-        """Loss and decoded gradient of a batch; see `loss_and_grad` for the arguments."""
-        if rule not in RULES:
-            raise NetworkError(f"rule='{rule}' is unknown; available: {', '.join(RULES)}.")
-        events = bin_events(events, self.dt)
-        steps = (events.n_samples, events.n_steps)
-        labels, weight = loss_window(steps, labels, weight, self._first_step(), self.sizes[-1])
-        options = {"loss": loss, "labels": labels, "targets": targets, "weight": weight, "activity": activity}
-        options["train_tau"] = self.train_tau
-        if rule == "online":
-            window = default_window(self) if window is None else window
-            run = online_gradient(self.engine(), self.layer_parameters(), events, window=window, **options)
-        else:
-            run = self._run(events, gradient=True, analog=analog, rule=rule, **options)
-        return GammaGradient(float(run.losses.sum()), self.named_gradients(run), run)
-
-    def loss_and_grad(self, events, labels=None, *, rule="filter", **options) -> tuple[float, dict]:
-        """Loss of a batch and its decoded gradient.
-
-        Parameters
-        ----------
-        events : EventArchive or StepEvents
-        labels : (n_samples,) or (n_samples, n_steps) array of int
-            For cross entropy; -1 leaves a step out.
-        rule : {'filter', 'direct', 'detached', 'online'}
-            How errors pass a hidden layer's buckets; the sigma-delta code is taken as transparent by all.
-            ``'filter'``: back through the memory in time, exactly. ``'online'``: the same in one pass with memory
-            constant in time, cut off after `window` steps. ``'direct'``: every bucket counts as an instantaneous
-            copy. ``'detached'``: only bucket 0 does, the others as constants.
-        **options
-            ``loss`` ('cross_entropy' per step or 'squared_error' against ``targets`` (n_samples, n_steps, n_out)),
-            ``weight`` (n_samples, n_steps) of each step (normalised to mean one over the read steps), ``activity``
-            (penalty on the mean hidden signal), ``analog`` (the spike-free network, whose gradient this is exactly).
-
-        Returns
-        -------
-        loss : float
-            Mean over samples and read steps.
-        gradients : dict of str to array
-        """
-        result = self.gradient(events, labels, rule=rule, **options)
-        return result.loss, result.gradients
 
     def named_gradients(self, run: EngineResult) -> dict[str, np.ndarray]:
         """Gradients of an engine call under the names of `parameters`."""
@@ -353,7 +268,7 @@ class SpikingGammaNetwork(StoredNetwork):
     def _tau_gradient(self, index: int, run: EngineResult) -> np.ndarray:
         update = memory_update(self.K, self.memory, self.buckets == "synapse")
         tau = np.asarray(self.taus(index), float)
-        gradient = np.einsum("kab,ab->k", update.derivatives(tau, float(self.dt)), run.dA[index - 1])
+        gradient = np.einsum("kab,ab->k", update.derivatives(tau, float(self.dt)), run.gradients[index - 1].update)
         if self.buckets == "synapse":  # a jump of bucket k is scaled by tau_0 / tau_k
             w, dw = self.parameters[f"layer{index}.w"], run.gradients[index - 1].weights
             gradient -= np.array([np.vdot(w[k], dw[k]) for k in range(self.K)]) / tau

@@ -1,14 +1,13 @@
-"""Streams without end: the engine runs on as steps arrive; gradients come with a fixed lag, in constant memory."""
+"""Endless streams: the engine runs on as steps arrive; gradients come with a fixed lag, in constant memory."""
 
 from __future__ import annotations
 
-import ctypes
-
 import numpy as np
 
-from ..errors import EngineError
+from ..errors import EngineError, NetworkError
 from ..events import StepEvents
-from .engine import Call, EngineResult, GammaEngine, Request
+from .call import EngineResult, GammaCall, GammaOptions
+from .engine import GammaEngine
 
 
 class GammaStream:
@@ -32,19 +31,18 @@ class GammaStream:
     def __init__(self, engine: GammaEngine, parameters, n_samples: int, window: int, learn: bool = True):
         if window < 1:
             raise EngineError(f"window = {window}: a stream needs a window of at least one step.")
-        self.engine, self.window, self.filled, self.n_samples = engine, int(window), 0, n_samples
-        call = Call(engine, parameters, self._nothing(parameters), Request(readout=False))
-        handle = engine.library.gamma_open(call.layers, ctypes.byref(call.batch), self.window, int(learn))
-        if not handle:
-            raise EngineError(f"Out of memory for a window of {window} steps; use a shorter one.")
-        self._handle = ctypes.c_void_p(handle)
+        self.engine, self.window, self.filled, self.n_samples, self.learn = engine, int(window), 0, n_samples, learn
+        call = GammaCall(engine, parameters, self._nothing(), GammaOptions(readout=False))
+        handle = engine.ffi.new("void**")
+        status = engine.library.gamma_open(call.arguments, self.window, int(learn), handle)
+        call.check(status, f"use a window shorter than {window} steps")
+        self._handle = engine.ffi.gc(handle[0], engine.library.gamma_close)
 
-    def _nothing(self, parameters) -> StepEvents:
-        n_units = parameters[0].weights[0].shape[0]
+    def _nothing(self) -> StepEvents:
         empty = np.zeros(0, np.uint16), np.zeros(0, np.uint8)
-        return StepEvents(np.zeros(1, np.int64), *empty, n_units, 0, self.n_samples, 1.0)
+        return StepEvents(np.zeros(1, np.int64), *empty, self.engine.sizes[0], 0, self.n_samples, 1.0)
 
-    def advance(self, parameters, events: StepEvents, *, changed: bool = True, **request) -> EngineResult:
+    def advance(self, parameters, events: StepEvents, *, changed: bool = True, **options) -> EngineResult:
         """Run the next steps, which must fit into what is left of the window.
 
         Parameters
@@ -53,39 +51,47 @@ class GammaStream:
         events : StepEvents
         changed : bool
             Whether the parameters differ from the last call's (packing them costs time).
-        **request
-            Loss and its arrays, see `Request`.
+        **options
+            Loss and its arrays, see `GammaOptions`.
         """
-        call = Call(self.engine, parameters, events, Request(**request))
-        if self.engine.library.gamma_advance(self._handle, call.layers, ctypes.byref(call.batch), int(changed)):
+        if events.n_samples != self.n_samples:
+            raise NetworkError(f"The events have {events.n_samples} samples, the stream {self.n_samples}.")
+        if self.filled + events.n_steps > self.window:
             raise EngineError(
                 f"{events.n_steps} steps do not fit: {self.filled} of the window's {self.window} are taken; "
                 "call reverse first."
             )
+        call = GammaCall(self.engine, parameters, events, GammaOptions(**options))
+        status = self.engine.library.gamma_advance(self._open(), call.arguments, int(changed))
+        if status:
+            self.close()  # some samples have run, others have not
         self.filled += events.n_steps
-        return call.result
+        return call.check(status)
 
-    def reverse(self, parameters, *, flush: bool = False, **request) -> EngineResult:
+    def reverse(self, parameters, *, flush: bool = False, **options) -> EngineResult:
         """Gradient of the older window; with `flush`, of everything not yet taken (the stream ends).
 
         Returns
         -------
         EngineResult
-            ``gradients`` and, with ``train_tau``, ``dA``.
+            Only ``gradients``.
         """
-        call = Call(
-            self.engine, parameters, self._nothing(parameters), Request(gradient=True, readout=False, **request)
-        )
-        self.engine.library.gamma_reverse(
-            self._handle, call.layers, ctypes.byref(call.batch), self.engine.max_weights, int(flush)
-        )
+        if not self.learn:
+            raise EngineError("The stream was opened with learn=False: it keeps nothing that a gradient needs.")
+        options = GammaOptions(gradient=True, readout=False, **options)
+        call = GammaCall(self.engine, parameters, self._nothing(), options)
         self.filled = 0
-        return call.result
+        return call.check(self.engine.library.gamma_reverse(self._open(), call.arguments, int(flush)))
+
+    def _open(self):
+        if self._handle is None:
+            raise EngineError("The stream is closed; open another one.")
+        return self._handle
 
     def close(self) -> None:
         """Free the memory; the stream cannot be used any more."""
         if self._handle is not None:
-            self.engine.library.gamma_close(self._handle)
+            self.engine.ffi.release(self._handle)
             self._handle = None
 
     def __enter__(self):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..events import StepEvents
-from .engine import EngineResult
+from .call import EngineResult, GammaOptions
 from .stream import GammaStream
 
 
@@ -20,17 +20,6 @@ def default_window(network) -> int:
     return max(1, int(np.ceil((delay + 3 * spread) / float(network.dt))))
 
 
-def window_of(events: StepEvents, begin: int, end: int) -> StepEvents:
-    """Steps begin .. end of every sample."""
-    T, B = events.n_steps, events.n_samples
-    first = events.ptr[np.arange(B) * T + begin]
-    last = events.ptr[np.arange(B) * T + end]
-    chosen = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)]) if B else np.zeros(0, int)
-    sizes = np.diff(events.ptr).reshape(B, T)[:, begin:end].ravel()
-    ptr = np.concatenate([[0], np.cumsum(sizes)])
-    return StepEvents(ptr, events.units[chosen], events.values[chosen], events.n_units, end - begin, B, events.dt)
-
-
 def online_gradient(
     engine, parameters, events: StepEvents, *, window, labels, targets, weight, loss, activity, train_tau
 ) -> EngineResult:
@@ -42,7 +31,8 @@ def online_gradient(
         With the sum of the windows' gradients, as if they had been accumulated along the stream.
     """
     B, T = events.n_samples, events.n_steps
-    readout = np.zeros((B, T, parameters[-1].weights[0].shape[1]), engine.dtype)
+    GammaOptions(loss, labels, targets).check_loss(B, T, engine.sizes[-1])
+    readout = np.zeros((B, T, engine.sizes[-1]), engine.dtype)
     total = EngineResult(readout=readout, losses=np.zeros(B), spikes=np.zeros((B, len(parameters) - 1), np.int64))
     steady = {"activity": activity / (B * T), "train_tau": train_tau}
     with GammaStream(engine, parameters, B, min(window, T)) as stream:
@@ -52,7 +42,7 @@ def online_gradient(
                 name: None if array is None else array[:, begin:end]
                 for name, array in (("labels", labels), ("targets", targets), ("weight", weight))
             }
-            run = stream.advance(parameters, window_of(events, begin, end), changed=begin == 0, loss=loss, **part)
+            run = stream.advance(parameters, events.steps(begin, end), changed=begin == 0, loss=loss, **part)
             readout[:, begin:end] = run.readout
             total.losses += run.losses
             total.spikes += run.spikes
@@ -62,11 +52,11 @@ def online_gradient(
 
 def _add(total: EngineResult, part: EngineResult) -> None:
     if not total.gradients:
-        total.gradients, total.dA = part.gradients, part.dA
+        total.gradients = part.gradients
         return
     for mine, theirs in zip(total.gradients, part.gradients, strict=True):
         mine.neurons += theirs.neurons
         for a, b in zip(mine.weights, theirs.weights, strict=True):
             a += b
-    for a, b in zip(total.dA, part.dA, strict=True):
-        a += b
+        if mine.update is not None:
+            mine.update += theirs.update

@@ -9,13 +9,13 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import jinja2
 
 from ..cache import cache_folder
 from ..errors import EngineError
+from ..files import atomic
 
 REAL_TYPES = {"float32": "float", "float64": "double"}
 # Contraction to fused multiply-adds is off in double precision, where runs are compared with Brian 2's own code
@@ -81,7 +81,12 @@ def included(source: str) -> dict[str, str]:
 
 @functools.cache
 def compile_library(source: str, dtype: str = "float64") -> ctypes.CDLL:
-    """Compile `source` and load it; a library with the same content is taken from the cache.
+    """Compile `source` and load it with ctypes; see `compiled`."""
+    return ctypes.CDLL(str(compiled(source, dtype)))
+
+
+def compiled(source: str, dtype: str = "float64") -> Path:
+    """Compile `source` to a shared library; one with the same content is taken from the cache.
 
     Parameters
     ----------
@@ -90,36 +95,29 @@ def compile_library(source: str, dtype: str = "float64") -> ctypes.CDLL:
         below ``models/``, and what they hold counts as content.
     dtype : {'float32', 'float64'}
 
+    Returns
+    -------
+    Path
+
     Raises
     ------
     EngineError
         If there is no compiler or it refuses the source.
     """
     flags = [*_FLAGS[dtype], *_COMMON_FLAGS, f"-DREAL={REAL_TYPES[dtype]}"]
-    parts = [
-        source,
-        *included(source).values(),
-        " ".join(flags),
-        compiler(),
-        compiler_version(),
-    ]
-    parts.append(_processor())
+    parts = [source, *included(source).values(), " ".join(flags), compiler(), compiler_version(), _processor()]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
     folder = cache_folder("engine")
     library = folder / f"{digest}.so"
     if not library.exists():
-        with tempfile.TemporaryDirectory(dir=folder) as work:
-            unit = Path(work) / "engine.cpp"
-            unit.write_text(source)
-            output = Path(work) / "engine.so"
-            command = [compiler(), *flags, f"-I{_MODELS}", str(unit), "-o", str(output)]
-            done = subprocess.run(command, capture_output=True, text=True)
+        with atomic(library) as output:  # another process may be compiling the same content
+            command = [compiler(), *flags, f"-I{_MODELS}", "-x", "c++", "-", "-o", str(output)]
+            done = subprocess.run(command, input=source, capture_output=True, text=True)
             if done.returncode:
                 kept = folder / f"{digest}.failed.cpp"
                 kept.write_text(source)
                 raise EngineError(f"{compiler()} refused the generated code (kept as {kept}):\n{done.stderr[:2000]}")
-            os.replace(output, library)  # atomic: another process may be compiling the same content
-    return ctypes.CDLL(str(library))
+    return library
 
 
 @functools.cache

@@ -9,8 +9,8 @@ from pathlib import Path
 import cffi
 import numpy as np
 
-from ..errors import NetworkError
-from .build import REAL_TYPES
+from ..errors import EngineError, NetworkError
+from .build import REAL_TYPES, compiled
 
 _MODELS = Path(__file__).resolve().parents[1]
 _INCLUDE = re.compile(r'^\s*#include\s+"([^"]+\.h)"', re.MULTILINE)
@@ -44,6 +44,35 @@ def interface(header: str, dtype: str) -> cffi.FFI:
     ffi = cffi.FFI()
     ffi.cdef(f"typedef {REAL_TYPES[dtype]} R;\n" + _declarations(header, set()))
     return ffi
+
+
+@functools.cache
+def library(source: str, header: str, dtype: str):
+    """Compile and load C++ that includes a plain C header.
+
+    Parameters
+    ----------
+    source : str
+        One translation unit, see `compiled`.
+    header : str
+        Path below ``models/``.
+    dtype : {'float32', 'float64'}
+
+    Returns
+    -------
+    ffi : cffi.FFI
+    lib
+        Its attributes are the functions that the header declares.
+    """
+    ffi = interface(header, dtype)
+    return ffi, ffi.dlopen(str(compiled(source, dtype)))
+
+
+def check_status(status: int, remedy: str) -> None:
+    """Raise what ``guarded`` of ``native/support.hpp`` caught."""
+    if status:
+        what = "Out of memory in the compiled engine" if status == 1 else f"The compiled engine failed ({status})"
+        raise EngineError(f"{what}: {remedy}.")
 
 
 class Arrays:
@@ -85,7 +114,7 @@ class Arrays:
         """
         if array is None:
             return self.ffi.NULL
-        found, dtype = np.asarray(array), np.dtype(dtype or self.dtype)
+        found, dtype = np.asarray(array), self.dtype if dtype is None else np.dtype(dtype)
         if shape is not None and found.shape != tuple(shape):
             raise self.error(f"{name} has shape {found.shape}, expected {tuple(shape)}.")
         if found.dtype.kind not in "biuf" or (dtype.kind in "iu" and found.dtype.kind not in "iu" and found.size):
@@ -97,13 +126,24 @@ class Arrays:
             raise self.error(f"{name}{list(map(int, index))} = {found[index]}; expected finite numbers.")
         return self._pointer(np.ascontiguousarray(found, dtype))
 
+    def offsets(self, name: str, ptr, n: int, total: int):
+        """Pointer to offsets into `total` entries, (n + 1,): the entries of i are ``ptr[i] : ptr[i + 1]``."""
+        pointer, found = self.input(name, ptr, np.int64, shape=(n + 1,)), self._kept[-1]
+        if found[0] != 0 or found[-1] != total:
+            raise self.error(f"{name} runs from {found[0]} to {found[-1]}, expected 0 to {total}.")
+        back = np.flatnonzero(np.diff(found) < 0)
+        if len(back):
+            at = int(back[0])
+            raise self.error(f"{name}[{at + 1}] = {found[at + 1]}, expected at least {name}[{at}] = {found[at]}.")
+        return pointer
+
     def output(self, array: np.ndarray | None):
         """Pointer to an array of the right type that the library fills; ``None`` gives a null pointer."""
         return self.ffi.NULL if array is None else self._pointer(array)
 
     def table(self, pointers, kind: str = "R"):
         """Pointer to a table of pointers to `kind`."""
-        return self.keep(self.ffi.new(f"{kind}*[]", list(pointers)))
+        return self.keep(self.ffi.new(f"{kind}*[]", list(pointers) or 1))
 
     def _check_range(self, name, found, least, below) -> None:
         low, high = found.min(), found.max()
@@ -115,13 +155,13 @@ class Arrays:
 
     def _pointer(self, array: np.ndarray):
         self.keep(array)
-        kind = "R" if array.dtype == self.dtype else _C_TYPES[array.dtype.name]
-        return self.ffi.cast(f"{kind}*", array.ctypes.data)
+        kind = "R[]" if array.dtype == self.dtype else _C_TYPES[array.dtype]
+        return self.ffi.from_buffer(kind, array)
 
 
 _C_TYPES = {
-    **{f"{sign}int{bits}": f"{sign}int{bits}_t" for sign in ("", "u") for bits in (8, 16, 32, 64)},
-    "float32": "float",
-    "float64": "double",
-    "bool": "uint8_t",
+    **{np.dtype(f"{sign}int{bits}"): f"{sign}int{bits}_t[]" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+    np.dtype("float32"): "float[]",
+    np.dtype("float64"): "double[]",
+    np.dtype("bool"): "uint8_t[]",
 }

@@ -20,6 +20,7 @@ static inline V lanes(V x) { return x; }
 static inline V lanes(R x) { return V{} + x; }
 static inline V lanes(int x) { return V{} + R(x); }
 static inline V Gate(V x) { return x > V{} ? V{} + R(1) : V{}; }
+static inline V sign(V x) { return Gate(x) - Gate(-x); }
 static inline V abs(V x) { return x < V{} ? -x : x; }
 static inline V clip(V x, V lo, V hi) { x = x < lo ? lo : x; return x > hi ? hi : x; }
 #define LANEWISE(name)                                              \
@@ -28,7 +29,7 @@ static inline V clip(V x, V lo, V hi) { x = x < lo ? lo : x; return x > hi ? hi 
         return x;                                                   \
     }
 LANEWISE(exp) LANEWISE(expm1) LANEWISE(log) LANEWISE(log1p) LANEWISE(sqrt) LANEWISE(sin) LANEWISE(cos) LANEWISE(tanh)
-LANEWISE(ceil)
+LANEWISE(ceil) LANEWISE(floor)
 #undef LANEWISE
 template <class B> static inline V _brian_pow(V x, B y) {
     const V power = lanes(y);
@@ -147,25 +148,25 @@ static inline void multiply(V* C, const V* A, const V* panels, int m, int k, int
     for (; r < m; r++) multiply_rows<1>(C + (size_t)r * ldc, A + (size_t)r * lda, panels, k, n_panels, lda, ldc, add);
 }
 
-// target[i] += value * rows[unit][i] in the order of the events (the order in which Brian 2 applies them).
-template <int NV>
-static inline void gather(V* target, const V* RESTRICT rows, const EventView& in, int64_t begin, int64_t end, R scale) {
+// target[i] += amount * rows[unit][i] in the order of the events of step t (the order in which Brian 2 applies them).
+template <int NV, class Events>
+static inline void gather(V* target, const V* RESTRICT rows, const Events& in, int t, R scale) {
     V sum[NV];
     UNROLL for (int i = 0; i < NV; i++) sum[i] = target[i];
-    for (int64_t e = begin; e < end; e++) {
+    for (int64_t e = in.ptr[t], end = in.ptr[t + 1]; e < end; e++) {
         const V* RESTRICT row = rows + (int64_t)in.units[e] * NV;
-        const R v = scale * in.values[e];
+        const R v = scale * in.amounts[e];
         UNROLL for (int i = 0; i < NV; i++) sum[i] += v * row[i];
     }
     UNROLL for (int i = 0; i < NV; i++) target[i] = sum[i];
 }
 
-// rows[unit][i] += value * source[i] for every event.
-template <int NV>
-static inline void scatter(V* RESTRICT rows, const V* source, const EventView& in, int64_t begin, int64_t end, R scale) {
-    for (int64_t e = begin; e < end; e++) {
+// rows[unit][i] += amount * source[i] for every event of step t.
+template <int NV, class Events>
+static inline void scatter(V* RESTRICT rows, const V* source, const Events& in, int t, R scale) {
+    for (int64_t e = in.ptr[t], end = in.ptr[t + 1]; e < end; e++) {
         V* RESTRICT row = rows + (int64_t)in.units[e] * NV;
-        const R v = scale * in.values[e];
+        const R v = scale * in.amounts[e];
         UNROLL for (int i = 0; i < NV; i++) row[i] += v * source[i];
     }
 }

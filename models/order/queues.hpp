@@ -1,7 +1,11 @@
 // Queues of spikes that wait to be delivered. All hold sources (unsigned numbers), each at most once.
 #pragma once
 #include <limits>
+#include "native/array.hpp"
 #include "native/random.hpp"
+extern "C" {
+#include "order/arguments.h"
+}
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
@@ -10,7 +14,7 @@
 struct KeyView {
     const double* P;         // membrane value at the latest spike of this timestep
     const int64_t* arrival;  // running number of the enqueueing
-    const R* multiplicity;
+    const R* copies;         // spikes that wait
     const int32_t* layer;
     const double* parameters;
 };
@@ -192,14 +196,11 @@ template <class Key> struct Heap : Sorted<Key> {
 };
 
 // The choice is made by the caller: slow, for schedulers written in Python. A negative answer aborts the run.
-typedef int64_t (*Select)(int64_t sample, int64_t timestep, int64_t step, int64_t core, int64_t count, int64_t n_queued,
-                          const int32_t* sources, const double* uniforms, const double* P, const int64_t* arrival,
-                          const R* multiplicity, int32_t* chosen);
 struct External {
     std::vector<int32_t> items, chosen;
     std::vector<double> uniforms;
     Select select = nullptr;
-    int64_t sample = 0, timestep = 0, step = 0, core = 0;
+    Waiting where;  // sample, timestep, step, core
     bool failed = false;
     void prepare(int64_t) {}
     size_t size() const { return items.size(); }
@@ -215,8 +216,9 @@ struct External {
         uniforms.clear();
         for (int32_t source : items) uniforms.push_back(uniform(keys, (uint64_t)source));
         chosen.resize(items.size());
-        const int64_t n = select(sample, timestep, step, core, (int64_t)count, (int64_t)items.size(), items.data(),
-                                 uniforms.data(), view.P, view.arrival, view.multiplicity, chosen.data());
+        const Waiting waiting = {where.sample, where.timestep, where.step, where.core, (int64_t)count, (int64_t)items.size(),
+                                 items.data(), uniforms.data(), view.P, view.arrival, view.copies, chosen.data()};
+        const int64_t n = select(&waiting);
         failed = n < 0;
         for (int64_t i = 0; i < n; i++) {
             group.push_back(chosen[(size_t)i]);

@@ -43,6 +43,9 @@ class Stop:
             raise NetworkError(f"The stop rule '{self.rule}' needs a whole number >= {least}, not {self.value}.")
 
 
+DRAINED = Stop()
+
+
 def drained() -> Stop:
     """Run until the queue is empty and all current has been received."""
     return Stop()
@@ -68,14 +71,26 @@ def step_budget(n: int, **options) -> Stop:
     return Stop("step_budget", n, **options)
 
 
-def as_stop(stop) -> Stop:
-    """Read a stop rule: a `Stop`, ``'drained'``, ``'first-output'`` or a number M of further steps."""
-    if isinstance(stop, Stop):
-        return stop
-    if stop in (None, "drained"):
+def parse_stop(text) -> Stop:
+    """Read the text of a stop rule; all but the first end the sample.
+
+    The first output spike of a sample is its decision, so nothing after it is run, later timesteps neither. To end only
+    the timestep in which it happens, say ``first_output(scope="timestep")``.
+
+    Parameters
+    ----------
+    text : {'drained', 'first-output'} or int
+        A number is that of the forward steps after the first output spike.
+    """
+    if text == "drained":
         return drained()
-    if stop == "first-output":
-        return first_output()
-    if isinstance(stop, int) or str(stop).isdigit():
-        return further_steps(int(stop))
-    raise NetworkError(f"stop = {stop!r}: it is 'drained', 'first-output', a number of further steps or a Stop.")
+    if text == "first-output":
+        return first_output(scope="sample")
+    if str(text).isdigit():
+        return further_steps(int(text), scope="sample")
+    raise NetworkError(f"stop = '{text}' is unknown; use drained, first-output or a number of further forward steps.")
+
+
+def as_stop(stop: Stop | str | int) -> Stop:
+    """Return a stop rule, or the one that a text means."""
+    return stop if isinstance(stop, Stop) else parse_stop(stop)

@@ -49,6 +49,14 @@ def test_states_and_parameters():
     assert sympy.expand(found.margin - (V - symbol("V_th") * (1 + U**2))) == 0
 
 
+def test_a_refractory_neuron_is_held():
+    found = HybridSystem.of(Equations("dv/dt = -v/tau : 1 (unless refractory)\ntau : second"), method="euler")
+    gate = symbol("not_refractory")
+    assert found.parameters == ("tau",)
+    assert found.flow["v"] == -gate * V / symbol("tau")
+    assert sympy.expand(found.step(1e-3).next["v"] - V + 1e-3 * gate * V / symbol("tau")) == 0
+
+
 def test_statements_of_a_reset_follow_one_another():
     V_r = symbol("V_r")
     found = HybridSystem.of(ADAPTIVE, reset="v = V_r; u += v").reset

@@ -38,7 +38,7 @@ def test_only_assigned_variables_are_listed():
 
 def test_subexpressions_follow_the_statements():
     equations = Equations("twice = 2*v : 1\ndv/dt = -v/(10*ms) : 1")
-    assert compose("v += 1; u = twice", equations)["u"] == 2 * V + 2
+    assert compose("v += 1; u = twice", lambda text: substituted(equations, text))["u"] == 2 * V + 2
 
 
 def test_composition_equals_execution():

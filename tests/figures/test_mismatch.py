@@ -43,9 +43,7 @@ def network():
 def binned():
     frames = np.random.default_rng(5).poisson(0.25, (N, T, N_IN)).astype(float)
     frames[3] = 0  # a sample without any spike
-    rows = frames.reshape(-1, N_IN)
-    ptr = np.concatenate([[0], np.cumsum((rows != 0).sum(axis=1))])
-    return StepEvents(ptr, np.nonzero(rows)[1].astype(np.int32), rows[rows != 0], N_IN, T, N, 5e-3)
+    return StepEvents.from_dense(frames, 5 * ms)
 
 
 def archive():

@@ -8,7 +8,7 @@ from brian2 import Hz, ms, us
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brian2grad.models import NetworkError, bin_events
+from brian2grad.models import NetworkError, StepEvents, bin_events
 from brian2grad.models.events import times_of
 
 
@@ -172,3 +172,57 @@ def test_other_bad_arguments():
 
 def test_times_of_steps():
     np.testing.assert_allclose(np.asarray(times_of([0, 3], 10 * ms)), [0, 0.03])
+
+
+def dense_counts(seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(1, 4, (3, 5, 7)) * (rng.random((3, 5, 7)) < 0.3)
+
+
+@pytest.mark.parametrize("dtype", [int, float, np.float32, bool])
+def test_events_of_dense_counts(dtype):
+    counts = dense_counts().astype(dtype)
+    events = StepEvents.from_dense(counts, 2 * ms)
+    np.testing.assert_array_equal([events.dense(s) for s in range(3)], counts)
+    assert (events.units.dtype, events.values.dtype, events.dt) == (np.uint16, np.uint8, 2e-3)
+    np.testing.assert_array_equal(events.rows, np.nonzero(counts.reshape(15, 7))[0])
+
+
+def test_values_that_are_no_bytes_are_kept():
+    counts = np.array([[[0.0, 0.5, 0.0], [-1.0, 0.0, 300.0]]])
+    events = StepEvents.from_dense(counts, 1e-3)
+    np.testing.assert_array_equal(events.dense(0), counts[0])
+
+
+def test_events_of_triples_add_up_in_any_order():
+    counts = dense_counts()
+    samples, steps, units = (np.repeat(i, counts[counts > 0]) for i in np.nonzero(counts))
+    order = np.random.default_rng(1).permutation(len(units))
+    whole = StepEvents.from_dense(counts, 1e-3)
+    found = StepEvents.from_triples(samples[order], steps[order], units[order], counts.shape, 1e-3)
+    weighted = StepEvents.from_triples(*np.nonzero(counts), counts.shape, 1e-3, counts[counts > 0])
+    for events in (found, weighted):
+        for name in ("ptr", "units", "values"):
+            np.testing.assert_array_equal(getattr(events, name), getattr(whole, name))
+
+
+def test_triples_outside_are_refused_by_name():
+    with pytest.raises(NetworkError, match=r"units\[1\] = 7; expected numbers from 0 to 6\."):
+        StepEvents.from_triples([0, 0], [0, 0], [1, 7], (1, 2, 7), 1e-3)
+    with pytest.raises(NetworkError, match=r"steps\[0\] = -1; expected numbers from 0 to 1\."):
+        StepEvents.from_triples([0], [-1], [1], (1, 2, 7), 1e-3)
+    with pytest.raises(NetworkError, match=r"counts have shape \(2, 3\)"):
+        StepEvents.from_dense(np.zeros((2, 3)), 1e-3)
+
+
+def test_steps_cut_what_concatenate_joins():
+    counts = dense_counts()
+    events = StepEvents.from_dense(counts, 1e-3)
+    parts = [events.steps(0, 2), events.steps(2, 3), events.steps(3, 9)]
+    assert [p.n_steps for p in parts] == [2, 1, 2]
+    np.testing.assert_array_equal([parts[0].dense(s) for s in range(3)], counts[:, :2])
+    joined = StepEvents.concatenate(parts)
+    for name in ("ptr", "units", "values"):
+        np.testing.assert_array_equal(getattr(joined, name), getattr(events, name))
+    with pytest.raises(NetworkError, match="don't follow each other"):
+        StepEvents.concatenate([parts[0], events.take([0])])

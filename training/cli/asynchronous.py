@@ -1,190 +1,49 @@
-"""What ``evaluate`` and ``simulate`` do with asynchronous runs."""
+"""What the commands do with runs of asynchronous networks; all in double precision."""
 
 from __future__ import annotations
-
-import time
-from types import SimpleNamespace
 
 import numpy as np
 from brian2 import ms
 
 from ...models.asynchronous.network import AsynchronousNetwork
 from ...models.order.schedulers import RandomScheduler, TimedScheduler
-from ...models.order.tape import SpikeList
-from ..asynchronous.configuration import open_async
-from ..asynchronous.evaluation import AsyncEvaluation, evaluate_async, joined, part_of, stop_rule
+from ...models.order.stopping import DRAINED, Stop, first_output, parse_stop
+from ..asynchronous.configuration import AsyncConfiguration as Configuration
+from ..asynchronous.configuration import build, open_run
+from ..asynchronous.engines import continuous, evaluate_async_brian2
+from ..asynchronous.evaluation import AsyncEvaluation, evaluate_async, summary
 from ..data import load
 from ..errors import TrainingError
 from ..tasks import Task
+from .asked import Answer, Asked
+
+__all__ = ["Configuration", "build", "described", "evaluate", "simulate", "spikes_written"]
 
 
-def open_order(run, scheduler=None, forward_group=None, noise=None, **overrides):
-    """Network of a run in the order it was trained in, or in another, as the commands use it.
-
-    Random order draws one key per waiting spike, so that Brian 2 and the compiled engine take the same groups.
-
-    Returns
-    -------
-    network : AsynchronousNetwork
-    settings : dict
-        ``scheduler`` by its name and ``forward_group``: ``'all'``, or ``None`` in continuous time.
-    """
-    if scheduler == "mixed":
-        raise TrainingError("'mixed' draws an order for every batch of training; choose one of the others to run in.")
-    name = scheduler or run.config.get("network", {}).get("scheduler", "random")
-    name = "random" if name == "mixed" else name
-    if noise is not None and name != "momentum":
-        raise TrainingError(f"--noise belongs to --scheduler momentum; '{name}' order has none.")
-    network = open_async(
-        run, scheduler=scheduler, forward_group=forward_group, noise=noise, dtype="float64", **overrides
-    )
-    if isinstance(network.scheduler, RandomScheduler):
-        network.scheduler = RandomScheduler(keyed=True)
-    group = "all" if network.forward_group is None or network.scheduler.ties else network.forward_group
-    timed = isinstance(network.scheduler, TimedScheduler)
-    return network, {"scheduler": name, "forward_group": None if timed else group}
-
-
-def evaluate_run(
-    run, task: Task, *, scheduler=None, forward_group=None, noise=None, stop="drained", engine="native",
-    device="runtime", threads=None, data=None, data_root=None, seed=None, on_sample=None, **overrides,
-) -> tuple[AsyncEvaluation, AsynchronousNetwork, int | None]:  # fmt: skip
-    """Evaluate an asynchronous run under any order, stop rule and engine; all in double precision.
-
-    Returns
-    -------
-    evaluation : AsyncEvaluation
-    network : AsynchronousNetwork
-    compilations : int or None
-        Of C++ standalone.
-    """
-    stop_rule(stop)
-    network, settings = open_order(run, scheduler, forward_group, noise, threads=threads, **overrides)
+def evaluate(asked: Asked, task: Task, on_sample=None) -> Answer:
+    """Evaluate a run under any order, stop rule and engine."""
+    stop = parse_stop(asked.stop)
+    network, settings = _opened(asked)
     compilations = None
     if isinstance(network.scheduler, TimedScheduler):
-        result = evaluate_timed(network, run, task, stop, data, data_root, engine, device)
-    elif engine == "brian2":
-        result, compilations = evaluate_async_brian2(network, task, stop, device, seed, on_sample)
+        result = _continuous(network, asked, task, stop)
+    elif asked.engine == "brian2":
+        result, compilations = evaluate_async_brian2(network, task, stop, asked.on_device, asked.seed, on_sample)
     else:
-        result = evaluate_async(network, task, stop=stop, dtype="float64", seed=seed, on_sample=on_sample)
-    result.settings = settings | {"stop": str(stop)} | ({} if seed is None else {"order_seed": seed})
-    return result, network, compilations
+        result = evaluate_async(network, task, stop=stop, dtype="float64", seed=asked.seed, on_sample=on_sample)
+    settings |= {"stop": asked.stop} | ({} if asked.seed is None else {"order_seed": asked.seed})
+    return Answer(result, network, settings, compilations)
 
 
-def evaluate_async_brian2(network, task: Task, stop, device, seed, on_sample) -> tuple[AsyncEvaluation, int]:
-    """Evaluate in Brian 2, one tick per forward step; the groups are those of the compiled engine."""
-    run = network.brian2(
-        task.events, device=device, stop=stop_rule(stop), progress=on_sample,
-        **({} if seed is None else {"seed": seed}),
-    )  # fmt: skip
-    part = part_of(network, AsSeen(run, network), task.labels)
-    return joined(network, task, [part], run.seconds), run.compilations
-
-
-class AsSeen:
-    """Outcome of a Brian 2 run with what `part_of` reads of an `AsynchronousResult`."""
-
-    def __init__(self, run, network):
-        self.spikes: SpikeList = run.spikes
-        self.outputs, self.dt = run.outputs, float(network.dt)
-        self._steps, self._network = run.forward_steps, network
-        n_samples, n_steps = self._steps.shape
-        row = self.spikes.sample * n_steps + self.spikes.timestep
-        self.counters = {
-            "spikes": np.bincount(row, minlength=n_samples * n_steps).reshape(n_samples, n_steps),
-            "forward_steps": self._steps,
-            "synaptic_operations": run.synaptic_operations,
-        }
-        for name in ("threshold_tests", "delivered", "queue_max"):
-            self.counters[name] = np.full((n_samples, n_steps), np.nan)  # not counted there
-
-    def latency(self, labels=None):
-        """As in `AsynchronousResult`, from the spikes in processing order."""
-        s, n = self.spikes, len(self._steps)
-        output = s.neuron - (self._network.n_neurons - self._network.connectivity.n_outputs)
-        hit = output >= 0 if labels is None else output == np.asarray(labels)[s.sample]
-        found, at = np.unique(s.sample[hit], return_index=True)
-        at = np.flatnonzero(hit)[at]
-        ends = np.cumsum(self._steps, axis=1)
-        step = (ends - self._steps)[s.sample, s.timestep] + s.step
-        values = np.full((3, n), np.inf)
-        place = s.sample * (ends.max(initial=0) + 1) + step  # ascending: spikes of the same forward step count too
-        values[0, found] = np.searchsorted(place, place[at], "right") - np.searchsorted(s.sample, found)
-        values[1, found] = step[at] + 1
-        values[2, found] = (s.timestep[at] + 1) * self.dt * 1e3
-        return SimpleNamespace(spikes=values[0], forward_steps=values[1], ms=values[2])
-
-
-def evaluate_timed(network, run, task: Task, stop, data, data_root, engine="native", device="runtime"):
-    """Evaluate in continuous time: recorded event times, axonal delays, leak between any two events."""
-    if stop not in ("drained", "first-output"):
-        raise TrainingError("Continuous time has no forward steps: stop at 'drained' or 'first-output'.")
-    data = data or run.config["data"]["name"]
-    archive = load(data, data_root, "validation", held_out_speaker=run.config["data"].get("held_out_speaker"))
-    rest = network.dt if network.model.once_per_timestep else 0 * ms
-    return continuous(network, archive, task, TimedScheduler(axonal=0.1 * ms, refractory=rest), stop, engine, device)
-
-
-def continuous(network, archive, task: Task, scheduler: TimedScheduler, stop, engine="native", device="runtime"):
-    """Evaluate the first samples of an archive in continuous time.
-
-    Parameters
-    ----------
-    network : AsynchronousNetwork
-    archive : EventArchive
-        What `task` was made of.
-    task : Task
-    scheduler : TimedScheduler
-    stop : {'drained', 'first-output'}
-    engine : {'native', 'brian2'}
-    device : str
-        Of Brian 2.
-
-    Returns
-    -------
-    AsyncEvaluation
-    """
-    archive = cropped(archive[: len(task)], task.events.n_steps * task.events.dt)
-    began = time.perf_counter()
-    if engine == "brian2":
-        result = network.brian2(archive, mode="event", device=device, scheduler=scheduler, stop=stop)
-    else:
-        result = network.run(archive, scheduler=scheduler, stop=stop)
-    n = len(task)
-    seen = SimpleNamespace(
-        spikes=SimpleNamespace(sample=result.samples, neuron=result.neurons), outputs=result.outputs,
-        latency=result.latency,
-        counters={
-            "spikes": np.diff(result.offsets)[:, None], "synaptic_operations": result.synaptic_operations[:, None],
-            "threshold_tests": result.threshold_tests[:, None],
-            **{name: np.full((n, 1), np.nan) for name in ("forward_steps", "delivered", "queue_max")},
-        },
-    )  # fmt: skip
-    return joined(network, task, [part_of(network, seen, task.labels)], time.perf_counter() - began)
-
-
-def cropped(archive, duration: float) -> SimpleNamespace:
-    """Events of an archive before `duration` seconds, with what a continuous run reads."""
-    kept = np.asarray(archive.times) * (archive.time_unit_us * 1e-6) < duration - 1e-12
-    offsets = np.concatenate([[0], np.cumsum(kept)])[np.asarray(archive.offsets)]
-    return SimpleNamespace(
-        units=archive.units[kept], times=archive.times[kept], offsets=offsets, n_units=archive.n_units,
-        time_unit_us=archive.time_unit_us, labels=archive.labels,
-    )  # fmt: skip
-
-
-def simulate_run(run, task: Task, sample: int, *, scheduler=None, forward_group=None, stop="drained", device=None,
-                 plot=None, echo=None, **overrides) -> None:  # fmt: skip
+def simulate(asked: Asked, task: Task, sample: int, echo, plot=None) -> None:
     """Run one sample in Brian 2 and show its spikes in the order in which they were processed."""
-    network, settings = open_order(run, scheduler, forward_group, **overrides)
+    network, settings = _opened(asked)
     if isinstance(network.scheduler, TimedScheduler):
         raise TrainingError("simulate shows forward steps; continuous time has none: use another --scheduler.")
-    events, label = task.events.take([sample]), int(task.labels[sample])
-    result = network.brian2(events, device=device or "runtime", stop=stop_rule(stop), sample_ids=[sample])
-    seen = AsSeen(result, network)
-    part = part_of(network, seen, np.array([label]))
-    first = seen.latency()
-    echo(f"sample {sample}, label {label}, device {device or 'runtime'}, {settings['scheduler']} order")
+    events, label, stop = task.events.take([sample]), int(task.labels[sample]), parse_stop(asked.stop)
+    result = network.brian2(events, device=asked.on_device, stop=stop, sample_ids=[sample])
+    part, first = summary(network, result, np.array([label])), result.latency()
+    echo(f"sample {sample}, label {label}, device {asked.on_device}, {settings['scheduler']} order")
     echo(f"input events (unit and step) {len(events.units)}, spikes per layer {', '.join(map(str, part['spikes'][0]))}")
     if np.isfinite(first.spikes[0]):
         echo(
@@ -195,9 +54,57 @@ def simulate_run(run, task: Task, sample: int, *, scheduler=None, forward_group=
         echo("no output spike")
     if plot is not None:
         from ..plots.asynchronous import async_figure
-        from ..plots.gamma import save_figure
+        from ..plots.style import save_figure
 
-        some = task.events.take(slice(0, 200))
-        many = network.run(some, record=True, stop=stop_rule(stop))
-        save_figure(async_figure(network, seen, label, many, task.labels[:200]), plot)
+        many = network.run(task.events.take(slice(0, 200)), record=True, stop=stop)
+        save_figure(async_figure(network, result, label, many, task.labels[:200]), plot)
         echo(f"plot: {plot}")
+
+
+def spikes_written(result: AsyncEvaluation) -> np.ndarray:
+    """Spikes per sample and layer; the last one is the output."""
+    return result.spikes
+
+
+def described(report: dict) -> dict[str, str]:
+    """Lines of a report that only these runs have."""
+    group = "" if report["forward_group"] is None else f", forward group {report['forward_group']}"
+    order, latency = f"{report['scheduler']}{group}, {report['stop']}", report["decision_latency"]
+    decision = f"no output spike ({order})"
+    if latency["spikes"]["first"] is not None:
+        steps = latency["forward_steps"]["first"]
+        decision = f"first output after {latency['spikes']['first']:.0f} spikes"
+        decision += "" if steps is None else f", {steps:.0f} forward steps"
+        decision += f", {latency['ms']['first']:.1f} ms (median; {order})"
+    return {"spikes": f"{report['spikes_per_neuron']:.3f} per neuron and sample", "decision": decision}
+
+
+def _opened(asked: Asked) -> tuple[AsynchronousNetwork, dict]:
+    """Network in the order asked for, and the order by its name; ``'all'``, or ``None`` in continuous time.
+
+    Random order draws one key per waiting spike, so that Brian 2 and the compiled engine take the same groups.
+    """
+    if asked.scheduler == "mixed":
+        raise TrainingError("'mixed' draws an order for every batch of training; choose one of the others to run in.")
+    name = asked.scheduler or asked.run.config.get("network", {}).get("scheduler", "random")
+    name = "random" if name == "mixed" else name
+    if asked.noise is not None and name != "momentum":
+        raise TrainingError(f"--noise belongs to --scheduler momentum; '{name}' order has none.")
+    threads = {"threads": asked.threads} if asked.engine == "native" else {}
+    network = open_run(asked.run, **asked.order(), dtype="float64", **threads, **asked.step())
+    if isinstance(network.scheduler, RandomScheduler):
+        network.scheduler = RandomScheduler(keyed=True)
+    group = "all" if network.forward_group is None or network.scheduler.ties else network.forward_group
+    timed = isinstance(network.scheduler, TimedScheduler)
+    return network, {"scheduler": name, "forward_group": None if timed else group}
+
+
+def _continuous(network: AsynchronousNetwork, asked: Asked, task: Task, stop: Stop) -> AsyncEvaluation:
+    """Evaluate in continuous time: recorded event times, axonal delays, leak between any two events."""
+    if stop not in (DRAINED, first_output(scope="sample")):
+        raise TrainingError("Continuous time has no forward steps: stop at 'drained' or 'first-output'.")
+    speaker = asked.run.config["data"].get("held_out_speaker")
+    archive = load(asked.data_name, asked.root, "validation", held_out_speaker=speaker)
+    rest = network.dt if network.model.once_per_timestep else 0 * ms
+    timed = TimedScheduler(axonal=0.1 * ms, refractory=rest)
+    return continuous(network, archive, task, timed, stop, asked.engine, asked.on_device)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
+import re
 import sys
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,18 +18,30 @@ from ..errors import RunError, TrainingError
 from .check import check
 from .evaluate import evaluate, simulate
 from .info import figures, info
-from .train import train
+from .train import app as train
 
 USER_ERRORS = (ModelError, NetworkError, EngineError, DataError, RunError, TrainingError)
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Gradient training for spiking networks written in Brian 2.",
 )
-for command in (train, evaluate, simulate, check, figures, info):
+app.add_typer(train, name="train", help="Train a network: gamma (SpikingGamma) or async (asynchronous).")
+for command in (evaluate, simulate, check, figures, info):
     app.command()(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"brian2grad {importlib.metadata.version('brian2grad')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None: ...
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -44,12 +59,25 @@ def main(arguments: list[str] | None = None) -> None:
         _fail("interrupted; finished epochs are kept, go on with --resume RUN", 130)
     except Exception as error:
         if hasattr(error, "format_message"):  # wrong options: click's own errors
-            _fail(error.format_message(), 2)
+            _fail(_usage(error), 2)
         if isinstance(error, PermissionError | FileNotFoundError | IsADirectoryError | NotADirectoryError):
             _fail(f"{error.filename}: {error.strerror}", 2)
         if isinstance(error, MemoryError):
             _fail("out of memory; use --limit or a smaller --batch-size", 2)
         raise
+
+
+def _usage(error) -> str:
+    """Text of an error of click's: an unknown choice and an option of the other model in our words."""
+    message, name = error.format_message(), getattr(error, "option_name", None)
+    choice = re.search(r"'([^']*)' is not one of (.*?)\.?$", message)
+    if choice:
+        return f"{error.param.name} '{choice[1]}' is unknown; use one of {choice[2].replace(chr(39), '')}."
+    siblings = getattr(error.ctx.parent.command, "commands", {}) if name and error.ctx and error.ctx.parent else {}
+    for other, command in siblings.items():
+        if name in [text for option in command.params for text in option.opts]:
+            return f"{name} belongs to {other} networks; leave it out for {error.ctx.info_name}."
+    return message
 
 
 def _fail(message: str, status: int) -> None:

@@ -1,140 +1,195 @@
-"""``brian2grad train``."""
+"""``brian2grad train gamma`` and ``brian2grad train async``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
+import tomli_w
 import typer
 from rich.console import Console
 
-from ..configuration import (
-    build_network,
-    load_tasks,
-    merged,
-    parse_sizes,
-    parse_time,
-    read_recipe,
-    recipe_path,
-    training_options,
-)
+from ..asynchronous.configuration import Kind
+from ..configuration import load_tasks, merged, parse_sizes, parse_time, read_recipe, recipe_path, schema
 from ..errors import TrainingError
+from ..gamma.configuration import Buckets, Memory
 from ..loop import train as train_network
-from ..runs import Run, free_folder
+from ..runs import Run, free_folder, without_none
+from . import options as o
+from .families import FAMILIES, family_of
 from .progress import TrainingDisplay
 
-MODELS = ("gamma", "async")
-_ONLY_GAMMA = ("K", "memory", "buckets", "adaptation", "train_tau", "rule")
-_ONLY_ASYNC = ("refractory_dropout",)
+_LEARNING = ("optimiser", "learning_rate", "activity", "epochs", "batch_size")
+_KEPT = ("resume", "epochs", "data_root", "threads", "quiet", "show_recipe")  # what a resumed run takes
 
 
-def train(
-    model: Annotated[
-        str, typer.Argument(help="What to train: gamma (SpikingGamma network) or async (asynchronous network).")
-    ],
-    data: Annotated[str | None, typer.Option(help="Name of a data set, or path of an archive used whole.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the data sets (or BRIAN2GRAD_DATA).")] = None,
-    validation: Annotated[str | None, typer.Option(help="Archive to validate on.")] = None,
-    held_out_speaker: Annotated[str | None, typer.Option(help="Validate on this speaker (speech data).")] = None,
-    recipe: Annotated[str | None, typer.Option(help="Variant of the recipe (e.g. sparse), or a TOML file.")] = None,
-    show_recipe: Annotated[bool, typer.Option("--show-recipe", help="Print what would be run and stop.")] = False,
-    hidden: Annotated[str | None, typer.Option(help="Hidden layers, such as 128,128.")] = None,
-    K: Annotated[int | None, typer.Option("--K", help="Buckets per neuron.")] = None,  # noqa: N803
-    tau: Annotated[
-        str | None, typer.Option(help="Time constant of the buckets, or of the membranes, such as 30ms.")
-    ] = None,
-    theta: Annotated[float | None, typer.Option(help="Threshold.")] = None,
-    memory: Annotated[str | None, typer.Option(help="paper or continuous.")] = None,
-    buckets: Annotated[str | None, typer.Option(help="Bucket weights per neuron or synapse.")] = None,
-    adaptation: Annotated[float | None, typer.Option(help="Multiplicative threshold adaptation.")] = None,
-    train_tau: Annotated[bool | None, typer.Option("--train-tau", help="Train the time constants too.")] = None,
-    rule: Annotated[str | None, typer.Option(help="Gradient rule.")] = None,
-    loss: Annotated[
-        str | None, typer.Option(help="cross_entropy or squared_error, per step; async: counts, membrane or latency.")
-    ] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(help="Order of spikes: random, momentum, fifo, lifo, layered, mixed or (async) timed."),
-    ] = None,
-    forward_group: Annotated[str | None, typer.Option(help="Neurons per forward step, or all.")] = None,
-    noise: Annotated[float | None, typer.Option(help="Momentum noise.")] = None,
-    refractory_dropout: Annotated[float | None, typer.Option(help="async: probability to stay ready.")] = None,
-    optimiser: Annotated[str | None, typer.Option(help="adam or sgd.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
-    activity: Annotated[float | None, typer.Option(help="Penalty on activity: fewer spikes.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples per update.")] = None,
-    dt: Annotated[str | None, typer.Option(help="Time step, such as 1ms.")] = None,
-    seed: Annotated[int, typer.Option(help="Of initial weights, order and augmentation.")] = 0,
-    threads: Annotated[int | None, typer.Option(help="Threads (default: all cores).")] = None,
-    limit: Annotated[int | None, typer.Option(help="Use only the first samples.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder to write.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Run folder to go on with; its options are kept.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+class Models(typer.core.TyperGroup):
+    """The models as commands; an unknown one is named as such."""
+
+    def get_command(self, ctx, name):
+        """Return the command of a model."""
+        found = super().get_command(ctx, name)
+        if found is None:
+            raise TrainingError(f"model '{name}' is unknown; use one of {', '.join(self.commands)}.")
+        return found
+
+
+app = typer.Typer(cls=Models, no_args_is_help=True, rich_markup_mode="rich")
+
+
+@app.command(
+    epilog="Example: [bold]brian2grad train gamma --data digits --hidden 128 --epochs 10 --out runs/digits[/]",
+)
+def gamma(
+    context: typer.Context,
+    data: o.Data = None,
+    data_root: o.DataRoot = None,
+    validation: o.Validation = None,
+    held_out_speaker: o.Speaker = None,
+    limit: o.Limit = None,
+    dt: o.Step = None,
+    hidden: o.Hidden = None,
+    K: Annotated[int | None, o.recipe("Buckets per neuron.", o.NETWORK, "--K")] = None,  # noqa: N803
+    tau: Annotated[str | None, o.recipe("Time constant of the buckets, such as 30ms.", o.NETWORK)] = None,
+    theta: Annotated[float | None, o.recipe("Threshold of the sigma-delta code.", o.NETWORK)] = None,
+    memory: Annotated[Memory | None, o.recipe("Published recursion or continuous kernel.", o.NETWORK)] = None,
+    buckets: Annotated[Buckets | None, o.recipe("Bucket weights per neuron or synapse.", o.NETWORK)] = None,
+    adaptation: Annotated[float | None, o.recipe("Multiplicative threshold adaptation.", o.NETWORK)] = None,
+    train_tau: Annotated[bool | None, o.recipe("Train the time constants too.", o.NETWORK, "--train-tau")] = None,
+    scheduler: o.Scheduler = None,
+    forward_group: o.Group = None,
+    noise: o.Noise = None,
+    rule: Annotated[schema.Rule | None, o.recipe("How errors pass the buckets.", o.LEARNING)] = None,
+    loss: Annotated[schema.Loss | None, o.recipe("Loss, per step.", o.LEARNING)] = None,
+    optimiser: o.Optimiser = None,
+    learning_rate: o.Rate = None,
+    activity: o.Activity = None,
+    epochs: o.Epochs = None,
+    batch_size: o.Batch = None,
+    seed: o.Seed = 0,
+    threads: o.Threads = None,
+    recipe: o.Recipe = None,
+    show_recipe: o.Show = False,
+    out: o.Out = None,
+    resume: o.Resume = None,
+    quiet: o.Quiet = False,
 ) -> None:
-    """Train a network; without options, the recipe kept for the data set is used."""
-    if model not in MODELS:
-        raise TrainingError(f"model '{model}' is unknown; use one of {', '.join(MODELS)}.")
-    if resume is not None:
-        run = Run.open(resume)
-        config = merged(run.config, {"training": {"epochs": epochs}})
-        data_root = data_root or config["run"].get("data_root")
+    """Train a SpikingGamma network by decoded gradients; without options, by the recipe kept for the data set.
+
+    A --scheduler or --forward-group takes the layer barrier away.
+    """
+    names = "K theta memory buckets adaptation train_tau scheduler noise".split()
+    _run(
+        "gamma",
+        context,
+        network={"tau_ms": _in_ms(tau, "tau"), **{name: context.params[name] for name in names}},
+        training={"rule": rule, "loss": loss},
+    )
+
+
+@app.command(
+    "async",
+    epilog="Example: [bold]brian2grad train async --data digits --scheduler random --forward-group 8[/]",
+)
+def asynchronous(
+    context: typer.Context,
+    data: o.Data = None,
+    data_root: o.DataRoot = None,
+    validation: o.Validation = None,
+    held_out_speaker: o.Speaker = None,
+    limit: o.Limit = None,
+    dt: o.Step = None,
+    hidden: o.Hidden = None,
+    tau: Annotated[str | None, o.recipe("Time constant of the membranes, such as 30ms.", o.NETWORK)] = None,
+    threshold: Annotated[float | None, o.recipe("Threshold of the hidden neurons, V_th.", o.NETWORK)] = None,
+    theta: Annotated[float | None, typer.Option("--theta", hidden=True, help="Older name of --threshold.")] = None,
+    refractory_dropout: Annotated[
+        float | None, o.recipe("Probability that a spike leaves its neuron ready.", o.NETWORK)
+    ] = None,
+    scheduler: o.Scheduler = None,
+    forward_group: o.Group = None,
+    noise: o.Noise = None,
+    loss: Annotated[Kind | None, o.recipe("What of the output is asked.", o.LEARNING)] = None,
+    optimiser: o.Optimiser = None,
+    learning_rate: o.Rate = None,
+    activity: o.Activity = None,
+    epochs: o.Epochs = None,
+    batch_size: o.Batch = None,
+    seed: o.Seed = 0,
+    threads: o.Threads = None,
+    recipe: o.Recipe = None,
+    show_recipe: o.Show = False,
+    out: o.Out = None,
+    resume: o.Resume = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Train an asynchronous network by unlayered backprop; without options, by the recipe kept for the data set."""
+    names = "refractory_dropout scheduler noise".split()
+    own = {name: context.params[name] for name in names}
+    own |= {"tau_m_ms": _in_ms(tau, "tau"), "V_th": theta if threshold is None else threshold}
+    _run("async", context, network=own, training={}, loss={"kind": loss})
+
+
+def _run(model: str, context: typer.Context, **own) -> None:
+    """Train by a recipe with the options given on top, or go on with a run."""
+    given, resume = context.params, context.params["resume"]
+    if resume is None:
+        config, source = _from_recipe(model, given, own)
     else:
-        data = data or "digits"
-        own = _of_model(
-            model,
-            {
-                "hidden": parse_sizes(hidden) if hidden else None, "K": K, "tau_ms": _in_ms(tau, "tau"), "theta": theta,
-                "memory": memory, "buckets": buckets, "adaptation": adaptation, "train_tau": train_tau, "rule": rule,
-                "loss": loss, "scheduler": scheduler, "forward_group": forward_group, "noise": noise,
-                "refractory_dropout": refractory_dropout,
-            },
-        )  # fmt: skip
-        config = merged(
-            read_recipe(_recipe(model, data, recipe)),
-            {
-                "data": {
-                    "name": data,
-                    "dt_ms": _in_ms(dt, "dt"),
-                    "validation": validation,
-                    "held_out_speaker": held_out_speaker,
-                },
-                **own,
-                "training": {
-                    "optimiser": optimiser, "learning_rate": learning_rate, "activity": activity,
-                    "epochs": epochs, "batch_size": batch_size, "seed": seed, **own.get("training", {}),
-                },
-                "run": {"model": model, "seed": seed, "limit": limit, "data_root": data_root and str(data_root)},
-            },
-        )  # fmt: skip
-    options = training_options(config)
-    if show_recipe:
-        _show(config)
+        _refuse_changes(context)
+        run = Run.open(resume)
+        if family_of(run) is not FAMILIES[model]:
+            raise TrainingError(f"{resume} is no {model} run; resume it with the command of its own model.")
+        config, source = merged(run.config, {"training": {"epochs": given["epochs"]}}), str(run.folder / "config.toml")
+    options = FAMILIES[model].Configuration.read(config, source).options()
+    if given["show_recipe"]:
+        Console(highlight=False, soft_wrap=True).print(tomli_w.dumps(without_none(config)), markup=False)
         return
-    limit = config["run"].get("limit")
-    task, held_out = load_tasks(config, data_root, limit)
+    task, held_out = load_tasks(
+        config, given["data_root"] or config["run"].get("data_root"), config["run"].get("limit")
+    )
     config["data"]["duration_ms"] = round(task.events.n_steps * config["data"]["dt_ms"], 9)
     config["network"].setdefault("n_classes", max(task.n_classes, held_out.n_classes if held_out else 0))
-    network = build_network(config, task, config["run"]["seed"], threads)
+    network = FAMILIES[model].build(config, task, config["run"]["seed"], given["threads"])
     network.engine()  # a missing compiler is found before anything is written
     if resume is None:
-        name = f"{model}-{Path(config['data']['name']).stem}-seed{seed}"
-        run = Run.create(out or free_folder(Path("runs") / name), config)
-    _train(network, task, held_out, options, run, resume is not None, quiet)
+        name = f"{model}-{Path(config['data']['name']).stem}-seed{config['run']['seed']}"
+        run = Run.create(given["out"] or free_folder(Path("runs") / name), config)
+    _train(network, task, held_out, options, run, resume is not None, given["quiet"])
 
 
-def _of_model(model: str, given: dict) -> dict:
-    """Options of a model, in the sections of its recipe; one that belongs to the other model is refused."""
-    foreign, other = (_ONLY_ASYNC, "async") if model == "gamma" else (_ONLY_GAMMA, "gamma")
-    for name in foreign:
-        if given.pop(name) is not None:
-            raise TrainingError(f"--{name.replace('_', '-')} belongs to {other} networks; leave it out for {model}.")
-    loss, group = given.pop("loss"), given["forward_group"]
-    given["forward_group"] = int(group) if group is not None and group.isdigit() else group
-    if model == "gamma":
-        return {"network": given, "training": {"rule": given.pop("rule"), "loss": loss}}
-    given["tau_m_ms"], given["V_th"] = given.pop("tau_ms"), given.pop("theta")
-    return {"network": given, "loss": {"kind": loss}}
+def _from_recipe(model: str, given: dict, own: dict) -> tuple[dict, str]:
+    """Configuration of a new run and the recipe it is made of."""
+    data, recipe, root = given["data"] or "digits", given["recipe"], given["data_root"]
+    path = Path(recipe) if recipe and recipe.endswith(".toml") else recipe_path(model, data, recipe)
+    group, hidden = given["forward_group"], given["hidden"]
+    own["network"] |= {
+        "hidden": parse_sizes(hidden) if hidden else None,
+        "forward_group": int(group) if group is not None and group.isdigit() else group,
+    }
+    own["training"] |= {"seed": given["seed"], **{name: given[name] for name in _LEARNING}}
+    config = merged(
+        read_recipe(path),
+        {
+            "data": {
+                "name": data, "dt_ms": _in_ms(given["dt"], "dt"), "validation": given["validation"],
+                "held_out_speaker": given["held_out_speaker"],
+            },
+            **own,
+            "run": {"model": model, "seed": given["seed"], "limit": given["limit"], "data_root": root and str(root)},
+        },
+    )  # fmt: skip
+    order = config["network"].get("scheduler", "random")
+    if given["noise"] is not None and order not in ("momentum", "mixed"):
+        raise TrainingError(f"noise belongs to momentum order; leave it out for {order} order.")
+    return config, path.name
+
+
+def _refuse_changes(context: typer.Context) -> None:
+    """A resumed run keeps its options: one that would be ignored is refused."""
+    for name in context.params:
+        if name not in _KEPT and context.get_parameter_source(name).name == "COMMANDLINE":
+            raise TrainingError(f"--{name.replace('_', '-')} has no effect with --resume: a run keeps its options.")
 
 
 def _train(network, task, held_out, options, run, resuming, quiet):
@@ -149,20 +204,6 @@ def _train(network, task, held_out, options, run, resuming, quiet):
     display.console.print(f"run: {run.folder}")
 
 
-def _recipe(model: str, data: str, recipe: str | None) -> Path:
-    if recipe and recipe.endswith(".toml"):
-        return Path(recipe)
-    return recipe_path(model, data, recipe)
-
-
 def _in_ms(text: str | None, name: str) -> float | None:
     value = parse_time(text, name)
     return None if value is None else round(float(value) * 1e3, 12)
-
-
-def _show(config: dict) -> None:
-    import tomli_w
-
-    from ..runs import _without_none
-
-    Console(highlight=False, soft_wrap=True).print(tomli_w.dumps(_without_none(config)), markup=False)

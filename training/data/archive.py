@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from brian2 import Quantity, second
 
+from ...equations.display import Displayed
 from .checks import check_events, check_scalar
 from .errors import DataError, field_error
 from .storage import write_npz
@@ -18,8 +19,8 @@ __all__ = ["EventArchive"]
 _FIELDS = ("units", "times", "offsets", "labels", "n_units", "time_unit_us", "labels_per_step")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class EventArchive:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class EventArchive(Displayed):
     """Hold labelled event recordings, sample after sample, in flat arrays.
 
     Parameters
@@ -124,14 +125,37 @@ class EventArchive:
     def __len__(self):
         return len(self.labels)
 
+    def until(self, duration):
+        """Return the events before `duration` seconds, of every sample."""
+        kept = np.asarray(self.times) * (self.time_unit_us * 1e-6) < duration - 1e-12
+        offsets = np.concatenate([[0], np.cumsum(kept)])[np.asarray(self.offsets)]
+        return dataclasses.replace(self, units=self.units[kept], times=self.times[kept], offsets=offsets)
+
+    def summary(self) -> dict:
+        """Sizes of the archive."""
+        steps = self.labels_per_step
+        return {
+            "name": self.name,
+            "samples": len(self),
+            "classes": self.n_classes,
+            "units": self.n_units,
+            "events": f"{len(self.units)} ({len(self.units) / max(1, len(self)):.1f} per sample)",
+            "duration": f"{self.duration}, in units of {self.time_unit_us:g} us",
+            "labels": None if steps is None else f"one for each of {steps.shape[1]} steps",
+            "extra": ", ".join(self.extra),
+        }
+
     def __getitem__(self, which):
         """Return some of the samples as an archive.
 
         Parameters
         ----------
         which : int, slice, integer array or boolean array
-            An int gives an archive with this one sample. A slice without a step shares memory.
+            An int gives an archive with this one sample. A slice without a step shares memory. As of an array with
+            samples along its first axis, ``archive[which, ...]`` is the same: scikit-learn asks like that.
         """
+        if isinstance(which, tuple) and len(which) == 2 and which[1] is Ellipsis:
+            which = which[0]
         if isinstance(which, numbers.Integral):
             if not -len(self) <= which < len(self):
                 raise IndexError(f"sample {which} of an archive with {len(self)} samples")
@@ -169,6 +193,11 @@ class EventArchive:
             name=self.name,
             extra={name: np.asarray(values)[chosen] for name, values in self.extra.items()},
         )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Samples and input units, as scikit-learn counts samples and features."""
+        return len(self), self.n_units
 
     @property
     def n_classes(self):

@@ -1,12 +1,12 @@
 """Atomic files, and archives kept in the cache."""
 
 import os
-import uuid
 from pathlib import Path
 
 import numpy as np
 
 from ...models.cache import cache_folder
+from ...models.files import atomic
 from .errors import DataError
 
 __all__ = ["cached_archive", "check_target", "write_npz"]
@@ -49,17 +49,13 @@ def write_npz(path, fields, compressed=True):
         If the folder is missing or can't be written.
     """
     path = check_target(path)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         # An open file, because numpy would append '.npz' to any other name.
-        with open(partial, "xb") as handle:
+        with atomic(path) as partial, open(partial, "xb") as handle:
             (np.savez_compressed if compressed else np.savez)(handle, **fields)
-        os.replace(partial, path)
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{path}: can't be written ({reason}); choose a folder that is writable") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def cached_archive(file_name, make):

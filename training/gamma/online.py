@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 from brian2 import NetworkOperation
 
@@ -17,7 +19,8 @@ class OnlineLearner:
 
     Every step is run once. After each window of steps the errors of the last two windows run back through the gamma
     memory, the older window gives a gradient, and the optimiser makes one update (rule `online`). Time and memory
-    per step do not depend on how long the stream has been running.
+    per step do not depend on how long the stream has been running. A copy, or what is read back from a pickle, starts a
+    new stream with the same network, optimiser and accumulated gradient.
 
     Parameters
     ----------
@@ -48,6 +51,13 @@ class OnlineLearner:
         self._stream = self._open()
         self.steps = 0
         self.spikes = 0
+
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items() if name not in ("_stream", "_layers")}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._stream, self._changed = self._open(), True
 
     def _open(self) -> GammaStream:
         self._layers = self.network.layer_parameters()
@@ -92,12 +102,26 @@ class OnlineLearner:
 
     def _step_events(self, events) -> StepEvents:
         n_units = self.network.sizes[0]
-        if isinstance(events, tuple) and len(events) == 2:
-            units, counts = (np.asarray(part) for part in events)
-        else:
-            units, counts = np.unique(np.asarray(events, dtype=int), return_counts=True)
-        if len(units) and (units.min() < 0 or units.max() >= n_units):
-            raise TrainingError(f"unit {units.max()} lies outside the network's {n_units} inputs.")
+        counted = isinstance(events, tuple)
+        if counted and not (len(events) == 2 and all(np.ndim(part) == 1 for part in events)):
+            raise TrainingError(
+                f"events = {events!r}: a tuple is (units, counts), two arrays; give units alone as a list."
+            )
+        units, counts = map(np.asarray, events) if counted else (np.asarray(events), None)
+        if units.ndim != 1 or (units.dtype.kind not in "iu" and units.size):
+            raise TrainingError(
+                f"units have type {units.dtype} and shape {units.shape}; expected a list of unit numbers. "
+                "Of a mask take np.flatnonzero(mask), of a dense vector (np.flatnonzero(x), x[x != 0])."
+            )
+        wrong = units[(units < 0) | (units >= n_units)]
+        if len(wrong):
+            raise TrainingError(f"unit {wrong[0]} lies outside the network's {n_units} inputs.")
+        if counts is None:
+            units, counts = np.unique(units, return_counts=True)
+        if counts.shape != units.shape:
+            raise TrainingError(f"{len(units)} units have {len(counts)} counts; expected one each.")
+        if counts.dtype.kind not in "iuf" or not np.isfinite(counts).all():
+            raise TrainingError(f"counts = {counts!r}; expected finite numbers.")
         ptr = np.array([0, len(units)], np.int64)
         return StepEvents(ptr, units.astype(np.int32), counts.astype(np.float32), n_units, 1, 1, float(self.network.dt))
 
@@ -105,9 +129,10 @@ class OnlineLearner:
         # Weight 1/window: an update is the mean gradient of a window, whatever the time step.
         request = {"loss": self.loss, "weight": np.full((1, 1), 1 / self.window)}
         if self.loss == "cross_entropy":
-            request["labels"] = np.full((1, 1), -1 if target is None else int(target))
-            if request["labels"].max() >= self.network.sizes[-1]:
-                raise TrainingError(f"target {target}: the network has {self.network.sizes[-1]} outputs.")
+            n_out, label = self.network.sizes[-1], -1 if target is None else target
+            if not isinstance(label, Integral) or not -1 <= label < n_out:
+                raise TrainingError(f"target {target!r}: expected a class from 0 to {n_out - 1}, or -1 for none.")
+            request["labels"] = np.full((1, 1), int(label))
         else:
             n_out = self.network.sizes[-1]
             values = np.zeros(n_out) if target is None else np.asarray(target, float).reshape(-1)
@@ -128,12 +153,10 @@ class OnlineLearner:
                 self._gradient[name] += value
         self._windows += 1
         if self._windows % self.update_every == 0 or flush:
-            self.optimiser.step(self.network.parameters, self._gradient)
+            self.optimiser.step(self.network.parameters, self._gradient, info=self.network.info)
             self.network.constrain()
             self._gradient, self._changed = None, True
             self._layers = self.network.layer_parameters()
-            if self.network.train_tau:
-                self.network.engine()  # sets the engine's numbers for the new time constants
 
 
 class LearningOperation(NetworkOperation):

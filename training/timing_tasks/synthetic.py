@@ -48,12 +48,8 @@ def grid_events(steps, units, samples, n_samples: int, n_steps: int, n_units: in
     """Events of (step, unit, sample) triples; those outside the recording are left out, equal ones add up."""
     steps, units, samples = (np.asarray(a, np.int64).ravel() for a in (steps, units, samples))
     inside = (steps >= 0) & (steps < n_steps)
-    place = ((samples * n_steps + steps) * n_units + units)[inside]
-    place, counts = np.unique(place, return_counts=True)
-    rows, units = np.divmod(place, n_units)
-    ptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n_samples * n_steps))])
-    kind = np.uint16 if n_units <= 65536 else np.int32
-    return StepEvents(ptr, units.astype(kind), counts.astype(np.float32), n_units, n_steps, n_samples, _seconds(dt))
+    places = samples[inside], steps[inside], units[inside]
+    return StepEvents.from_triples(*places, (n_samples, n_steps, n_units), _seconds(dt))
 
 
 # -- delay -----------------------------------------------------------------------------------------------------------

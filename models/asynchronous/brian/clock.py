@@ -34,9 +34,10 @@ from brian2 import (
 from brian2.parsing.sympytools import sympy_to_str
 
 from ....equations.hybrid import HybridSystem
+from ...checks import OWN
 from ...errors import NetworkError
 from ...order.draws import PURPOSES
-from ...order.stopping import as_stop
+from ...order.stopping import as_stop, drained
 from ..engine import STOP_RULES
 from .common import TICK, BrianObjects, jump_of, state_of, synapse_table, without_dynamics
 from .functions import Choice, functions
@@ -274,7 +275,7 @@ class ClockDriven(BrianObjects):
             What the random numbers depend on besides the seed.
         frame : (n_steps, n_inputs) array
         **options
-            ``stop``, ``scheduler``, ``forward_group``, ``training``, ``seed``, ``counter`` as in
+            ``stop``, ``scheduler``, ``forward_group``, ``training``, ``seed``, ``iteration`` as in
             `AsynchronousNetwork.run`.
 
         Returns
@@ -284,16 +285,16 @@ class ClockDriven(BrianObjects):
         """
         net, model = network.connectivity, network.model
         scheduler = options.get("scheduler") or network.scheduler
-        stop = as_stop(options.get("stop", "drained"))
-        group = options.get("forward_group", "default")
-        group = network.checked_group(network.forward_group if group == "default" else group)
+        stop = as_stop(options.get("stop", drained()))
+        group = options.get("forward_group", OWN)
+        group = network.checked_group(network.forward_group if group is OWN else group)
         seed = (network.seed if options.get("seed") is None else int(options["seed"])) % 2**64
         p = network.dropout if options.get("training") else dict.fromkeys(network.dropout, 0.0)
         cores = scheduler.core_of(net)
         n_sources = net.n_inputs + net.n_neurons
         sources = {
             **{name: self._padded(value) for name, value in model.constants.items()},
-            **scheduler.numbers(options.get("counter", 0)),
+            **scheduler.numbers(options.get("iteration", 0)),
             **{f"{name}_dropout": value for name, value in p.items()},
             "layer": net.layer_of(),
             "core": np.zeros(n_sources, int) if cores is None else np.asarray(cores),

@@ -35,7 +35,7 @@ from scipy import sparse
 
 from ....equations.hybrid import HybridSystem
 from ...errors import NetworkError
-from ...events import StepEvents
+from ...events import checked_timed
 from ...order.schedulers import TimedScheduler
 from ...order.stopping import as_stop
 from ...order.tape import TimedResult
@@ -319,8 +319,7 @@ def run_event_driven(network, events, device="runtime", *, scheduler=None, stop=
     scheduler = network.scheduler if scheduler is None else scheduler
     if not isinstance(scheduler, TimedScheduler):
         raise NetworkError(f"mode='event' needs the delays of a TimedScheduler, not {scheduler.name}.")
-    if isinstance(events, StepEvents) or not hasattr(events, "times"):
-        raise NetworkError("mode='event' needs an event archive: binned events have lost their times.")
+    events = checked_timed(events)
     if events.n_units != network.n_inputs:
         raise NetworkError(f"The events have {events.n_units} units, the network {network.n_inputs} input units.")
     if np.any(network.sigma):

@@ -120,11 +120,8 @@ def test_cpp_standalone_equals_the_transcription_on_1000_networks():
 
 
 def step_events(frames):
-    """StepEvents of dense counts (n_samples, T, n_in)."""
-    n_samples, n_steps, n_in = frames.shape
-    rows = frames.reshape(-1, n_in)
-    ptr = np.concatenate([[0], np.cumsum((rows != 0).sum(axis=1))])
-    return StepEvents(ptr, np.nonzero(rows)[1].astype(np.int32), rows[rows != 0], n_in, n_steps, n_samples, 1e-3)
+    """Events of dense counts (n_samples, T, n_in)."""
+    return StepEvents.from_dense(frames, 1e-3)
 
 
 def example(**arguments):

@@ -24,12 +24,8 @@ COMBINATIONS = list(itertools.product(("RS", "MS"), (1, 3, 8, None), (True, Fals
 
 
 def step_events(frames):
-    """StepEvents of dense counts (n_samples, T, n_in)."""
-    n_samples, n_steps, n_in = frames.shape
-    rows = frames.reshape(-1, n_in)
-    ptr = np.concatenate([[0], np.cumsum((rows != 0).sum(axis=1))])
-    units = np.nonzero(rows)[1].astype(np.int32)
-    return StepEvents(ptr, units, rows[rows != 0], n_in, n_steps, n_samples, 1e-3)
+    """Events of dense counts (n_samples, T, n_in)."""
+    return StepEvents.from_dense(frames, 1e-3)
 
 
 def random_network(rng, recurrent):

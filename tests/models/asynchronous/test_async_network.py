@@ -29,12 +29,8 @@ from brian2grad.models.order.stopping import first_output, further_steps, spike_
 
 
 def step_events(frames):
-    """StepEvents of dense counts (n_samples, T, n_in)."""
-    frames = np.asarray(frames, dtype=float)
-    n_samples, n_steps, n_in = frames.shape
-    rows = frames.reshape(-1, n_in)
-    ptr = np.concatenate([[0], np.cumsum((rows != 0).sum(axis=1))])
-    return StepEvents(ptr, np.nonzero(rows)[1].astype(np.int32), rows[rows != 0], n_in, n_steps, n_samples, 1e-3)
+    """Events of dense counts (n_samples, T, n_in)."""
+    return StepEvents.from_dense(frames, 1e-3)
 
 
 def ones(*sizes):
@@ -208,13 +204,13 @@ def test_wrong_schedulers_are_refused(make, message):
 def test_stop_rules(example):
     network, events = example
     drained = network.run(events, record=True)
-    first = network.run(events, stop="first-output")
+    first = network.run(events, stop=first_output())
     answered = drained.outputs.sum(axis=2) > 0
     assert answered.any()
     np.testing.assert_array_equal(first.counters["stopped"].astype(bool)[:, 0], answered[:, 0])
     steps = first.first[..., 1].max(axis=2)[:, 0]
     np.testing.assert_array_equal(first.counters["forward_steps"][answered[:, 0], 0], steps[answered[:, 0]])
-    later = network.run(events, stop=3)
+    later = network.run(events, stop=further_steps(3))
     assert (later.counters["forward_steps"][:, 0] <= first.counters["forward_steps"][:, 0] + 3).all()
     budget = network.run(events, stop=step_budget(2))
     assert budget.counters["forward_steps"].max() == 2
@@ -251,6 +247,7 @@ def test_unknown_stop_rules_are_refused(stop, example):
 # -- reproducibility -----------------------------------------------------------------------------------
 
 
+@pytest.mark.threads
 def test_replay_from_the_seed_whatever_threads_and_batch(example):
     network, events = example
     options = {"record": "tape", "training": True}
@@ -356,6 +353,7 @@ def test_malformed_networks_and_input_are_refused(make, message):
         make()
 
 
+@pytest.mark.threads
 def test_runaway_excitation_stops():
     net = general(np.ones((1, 3)), np.ones((3, 3)), 1)
     network = AsynchronousNetwork(net, V_th=0.5, dt=1 * ms, refractory=False)

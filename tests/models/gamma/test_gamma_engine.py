@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from brian2 import ms
 
-from brian2grad.models.errors import EngineError
+from brian2grad.models.errors import NetworkError
 from brian2grad.models.events import StepEvents
 from brian2grad.models.gamma.network import SpikingGammaNetwork
 
@@ -158,5 +158,5 @@ def test_thresholds_are_numbers_of_the_compiled_engine(options):
     assert (found.spikes != first.spikes).any()
     changed.theta = (THETA, THETA)
     np.testing.assert_array_equal(changed.forward(events).readout, first.readout)
-    with pytest.raises(EngineError, match="equations are not those"):
-        changed.engine().renumber(network([9, 8, 7, 2], 4).models())
+    with pytest.raises(NetworkError, match=r"layer1.v and b together has shape \(5, 8\), expected \(4, 8\)"):
+        changed.engine().run(network([9, 8, 7, 2], 4).layer_parameters(), events)

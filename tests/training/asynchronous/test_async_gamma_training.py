@@ -7,9 +7,9 @@ import pytest
 from brian2 import ms
 
 from brian2grad.models import AsynchronousSpikingGamma, StepEvents
+from brian2grad.models.order.orders import MixedOrder
 from brian2grad.models.order.schedulers import FifoScheduler, RandomScheduler
 from brian2grad.training import EventArchive, TrainingOptions, train
-from brian2grad.training.asynchronous.unlayered import MixedOrder
 from brian2grad.training.cli.main import main
 from brian2grad.training.runs import Run
 from brian2grad.training.tasks import Task
@@ -22,11 +22,8 @@ def toy_task(n=60, n_steps=12, seed=0):
     rate = np.full((n, n_steps, 8), 0.05)
     rate[labels == 0, :6, :4] = 0.5
     rate[labels == 1, 4:, 4:] = 0.5
-    rows = (rng.random(rate.shape) < rate).reshape(-1, 8)
-    ptr = np.concatenate([[0], np.cumsum(rows.sum(axis=1))])
-    units = np.nonzero(rows)[1].astype(np.uint16)
-    events = StepEvents(ptr, units, np.ones(len(units), np.uint8), 8, n_steps, n, 10e-3)
-    return Task(events, labels, len(units) / n)
+    events = StepEvents.from_dense(rng.random(rate.shape) < rate, 10e-3)
+    return Task(events, labels, len(events.units) / n)
 
 
 def network(**order):
@@ -55,7 +52,7 @@ def test_mixed_order_draws_a_scheduler_for_every_batch():
     mixed = network(order=MixedOrder((RandomScheduler(), FifoScheduler()), (1, 4)))
     drawn = set()
     for iteration in range(20):
-        mixed.begin_batch(iteration, 0.0)
+        mixed.begin(iteration, 0.0)
         order = mixed.batch_order()
         drawn.add((order["scheduler"].name, order["forward_group"]))
     assert len(drawn) == 4

@@ -118,6 +118,69 @@ def test_show_recipe_and_info(capsys):
     assert "genn" in out
 
 
+def test_help_and_version(capsys):
+    assert call(capsys, "--version")[1].startswith("brian2grad 0.")
+    for command in ([], ["train"]):
+        assert "Usage" in "".join(call(capsys, *command)[1:])
+    code, out, _ = call(capsys, "train", "gamma", "--help")
+    assert code == 0
+    for shown in ("Order of spikes", "<paper|exact>", "the recipe's", "Example"):
+        assert shown in out
+    assert "refractory" not in out
+    assert "--theta" not in call(capsys, "train", "async", "--help")[1]
+
+
+def test_older_name_of_the_threshold(capsys):
+    new, old = (call(capsys, "train", "async", name, "0.7", "--show-recipe")[1] for name in ("--threshold", "--theta"))
+    assert new == old
+    assert "V_th = 0.7" in new
+
+
+@pytest.mark.parametrize("changed", [["--hidden", "4"], ["--seed", "0"], ["--data", "digits"]])
+def test_what_a_resumed_run_would_ignore_is_refused(run, capsys, changed):
+    code, _, err = call(capsys, "train", "gamma", "--resume", run, *changed)
+    assert code == 2
+    assert f"{changed[0]} has no effect with --resume" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--device", "runtime"], "--device belongs to --engine brian2"),
+        (["--engine", "brian2", "--threads", "1"], "--threads belongs to --engine native"),
+        (["--stop", "first-output"], "--stop belongs to asynchronous runs"),
+        (["--seed", "2"], "--seed belongs to asynchronous runs"),
+    ],
+)
+def test_options_without_effect_are_refused(run, archive, capsys, options, text):
+    code, _, err = call(capsys, "evaluate", run, "--data", archive, *options)
+    assert code == 2
+    assert text in err
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("[network]\nhidden = 4", "network.hidden = 4 must be a valid list."),
+        ("[network]\nhidden = [4]\nmemory = 'old'", "network.memory = 'old' must be 'paper' or 'exact'."),
+        ("[network]\nhidden = [4]\nbuckts = 'neuron'", "network.buckts is unknown; known are K, "),
+        ("[network]\nhidden = [4]\nforward_group = 0", "must be greater than or equal to 1 or 'all'."),
+        ("[training]\nepochs = 'ten'\n[network]\nhidden = [4]", "training.epochs = 'ten' must be a valid integer"),
+        ("[data]\ncopies = -1\n[network]\nhidden = [4]", "data.copies = -1 must be greater than or equal to 0."),
+        ("[other]\n[network]\nhidden = [4]", "other is unknown; known are data, network, run, training."),
+        ("[data]", "network.hidden is missing."),
+        ("network = 4", "network = 4 must be a section, [network]."),
+    ],
+)
+def test_a_recipe_is_refused_by_file_section_and_entry(line, text, capsys, tmp_path):
+    (tmp_path / "my.toml").write_text(line)
+    code, _, err = call(capsys, "train", "gamma", "--recipe", tmp_path / "my.toml", "--quiet")
+    assert code == 2
+    assert "my.toml: " in err
+    assert text in err
+    assert len(err.strip().splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -128,7 +191,7 @@ def test_show_recipe_and_info(capsys):
         (["train", "gamma", "--K", "0"], "K = 0 buckets"),
         (["train", "gamma", "--hidden", "12,x"], "hidden = '12,x'"),
         (["train", "gamma", "--recipe", "nothing"], "There is no recipe"),
-        (["train", "gamma", "--rule", "magic", "--epochs", "1"], "rule='magic' is unknown"),
+        (["train", "gamma", "--rule", "magic", "--epochs", "1"], "rule 'magic' is unknown; use one of filter"),
         (["train", "gamma", "--data", "missing.npz"], "missing.npz: no such file"),
         (["train", "gamma", "--resume", "nowhere"], "nowhere is no run"),
         (["evaluate", "nowhere"], "nowhere is no run"),

@@ -9,7 +9,7 @@ from scipy.sparse import random as sparse_random
 
 from brian2grad.models import NetworkError, SpikingGammaNetwork, StepEvents
 from brian2grad.models.gamma.brian import BrianGamma
-from brian2grad.models.gamma.windows import default_window, window_of
+from brian2grad.models.gamma.windows import default_window
 from brian2grad.training import SGD, Adam, TrainingError
 from brian2grad.training.gamma.online import LearningOperation, OnlineLearner
 
@@ -46,7 +46,7 @@ def test_online_equals_filter_beyond_the_memory_and_approaches_it(options):
     for window, bound in ((90, 1e-13), (45, 1e-4), (15, 0.2)):
         online = network.gradient(events, labels, rule="online", window=window, activity=0.3)
         assert online.loss == pytest.approx(full.loss, rel=1e-12)
-        np.testing.assert_array_equal(online.run.spikes, full.run.spikes)
+        np.testing.assert_array_equal(online.outcome.spikes, full.outcome.spikes)
         for name, gradient in full.gradients.items():
             error = np.linalg.norm(online.gradients[name] - gradient) / np.linalg.norm(gradient)
             assert error < bound, (name, window, error)
@@ -144,9 +144,9 @@ def test_brian2_learns_along_with_the_same_result():
     assert not np.allclose(brian.synapses[0].w, make(events).parameters["layer1.w"].ravel())
 
 
-def test_window_of_keeps_samples_apart():
+def test_steps_of_events_keep_samples_apart():
     events = random_events(3, 20)
-    part = window_of(events, 5, 12)
+    part = events.steps(5, 12)
     for sample in range(3):
         np.testing.assert_array_equal(part.dense(sample), events.dense(sample)[5:12])
 

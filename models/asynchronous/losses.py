@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import log_softmax
 
-from ...models.order.tape import AsynchronousResult
-from ..errors import TrainingError
+from ..errors import NetworkError
+from ..order.tape import AsynchronousResult
 
 LOSSES = ("counts", "membrane", "latency")
 
 
 @dataclass
-class Adjoints:
+class LossDerivatives:
     """Value of a loss and its derivatives.
 
     Attributes
@@ -76,34 +77,42 @@ class AsyncLoss:
 
     def __post_init__(self):
         if self.kind not in LOSSES:
-            raise TrainingError(f"loss '{self.kind}' is unknown; use one of {', '.join(LOSSES)}.")
+            raise NetworkError(f"loss '{self.kind}' is unknown; use one of {', '.join(LOSSES)}.")
         if not 0 <= self.smoothing < 1:
-            raise TrainingError(f"smoothing = {self.smoothing} must lie in [0, 1).")
+            raise NetworkError(f"smoothing = {self.smoothing} must lie in [0, 1).")
         if not self.latency_scale > 0:
-            raise TrainingError(f"latency_scale = {self.latency_scale} must be positive.")
+            raise NetworkError(f"latency_scale = {self.latency_scale} must be positive.")
 
     @property
     def needs_membrane(self) -> bool:
         """Whether `evaluate` has to be given membranes."""
         return self.kind == "membrane"
 
-    def evaluate(self, run: AsynchronousResult, labels, membranes=None) -> Adjoints:
+    def require_timesteps(self) -> None:
+        """Refuse a loss that looks at a whole sample: a part of it is all that online learning sees."""
+        if self.kind == "latency" or self.total or self.first or self.haste:
+            raise NetworkError(
+                "Online learning sees parts of a sample: use loss kind 'counts' (gain > 0) or 'membrane' with "
+                "total = first = haste = 0."
+            )
+
+    def evaluate(self, outcome: AsynchronousResult, labels, membranes=None) -> LossDerivatives:
         """Loss of a drained run and its derivatives.
 
         Parameters
         ----------
-        run : AsynchronousResult
+        outcome : AsynchronousResult
         labels : (n_samples,) array of int
         membranes : (n_samples, T, n_out) array, optional
 
         Returns
         -------
-        Adjoints
+        LossDerivatives
         """
-        outputs = run.outputs.astype(float)
+        outputs = outcome.outputs.astype(float)
         n_samples, n_steps, n_out = outputs.shape
         labels = _checked(labels, n_samples, n_out)
-        result = Adjoints(0.0, np.zeros_like(outputs))
+        result = LossDerivatives(0.0, np.zeros_like(outputs))
         if self.kind == "counts":
             result.loss, slope = cross_entropy(self.gain * outputs, labels[:, None], self.smoothing)
             result.by_count += self.gain * slope
@@ -116,18 +125,18 @@ class AsyncLoss:
             loss, slope = cross_entropy(self.total_gain * outputs.sum(axis=1), labels, self.smoothing)
             result.loss += self.total * loss
             result.by_count += (self.total * self.total_gain * slope)[:, None]
-        self._latency(run, labels, result)
+        self._latency(outcome, labels, result)
         if self.activity:
-            per = self.activity / (n_samples * run.n_neurons)
-            result.loss += per * float(run.counters["spikes"].sum())
+            per = self.activity / (n_samples * outcome.n_neurons)
+            result.loss += per * float(outcome.counters["spikes"].sum())
             result.by_spike = per
         return result
 
-    def _latency(self, run, labels, result) -> None:
+    def _latency(self, outcome, labels, result) -> None:
         weight = 1.0 if self.kind == "latency" else self.first
         if not weight and not self.haste:
             return
-        latency = first_spike_steps(run) / self.latency_scale
+        latency = first_spike_steps(outcome) / self.latency_scale
         slope = np.zeros_like(latency)
         if weight:
             loss, by_logit = cross_entropy(-latency, labels, self.smoothing)
@@ -150,8 +159,7 @@ def cross_entropy(logits, labels, smoothing: float = 0.0) -> tuple[float, np.nda
         Broadcast against the leading axes of `logits`.
     smoothing : float
     """
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    log_p = log_softmax(logits, axis=-1)
     n_classes = logits.shape[-1]
     target = np.full(logits.shape, smoothing / n_classes)
     at = np.broadcast_to(labels, logits.shape[:-1])[..., None]
@@ -160,11 +168,11 @@ def cross_entropy(logits, labels, smoothing: float = 0.0) -> tuple[float, np.nda
     return float(-(target * log_p).sum() / n), (np.exp(log_p) - target) / n
 
 
-def first_spike_steps(run: AsynchronousResult) -> np.ndarray:
+def first_spike_steps(outcome: AsynchronousResult) -> np.ndarray:
     """Forward steps of the sample before the first spike of each output, (n_samples, n_out); all of them without."""
-    steps = run.counters["forward_steps"]
+    steps = outcome.counters["forward_steps"]
     earlier = np.cumsum(steps, axis=1) - steps
-    first = run.first[..., 1]
+    first = outcome.first[..., 1]
     total = steps.sum(axis=1)[:, None, None]
     at = np.where(first > 0, earlier[:, :, None] + first - 1, total)
     return at.min(axis=1).astype(float)
@@ -173,25 +181,25 @@ def first_spike_steps(run: AsynchronousResult) -> np.ndarray:
 def _checked(labels, n_samples: int, n_out: int) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.shape != (n_samples,):
-        raise TrainingError(
+        raise NetworkError(
             f"labels have shape {labels.shape}, expected ({n_samples},): an asynchronous network learns one per sample."
         )
     if len(labels) and (labels.min() < 0 or labels.max() >= n_out):
-        raise TrainingError(f"labels lie in {labels.min()} .. {labels.max()}; the network has {n_out} outputs.")
+        raise NetworkError(f"labels lie in {labels.min()} .. {labels.max()}; the network has {n_out} outputs.")
     return labels.astype(np.int64)
 
 
-def output_membranes(run: AsynchronousResult, network, state=None) -> np.ndarray:
+def output_membranes(outcome: AsynchronousResult, network, state=None) -> np.ndarray:
     """Membrane of every output at the end of every timestep, (n_samples, T, n_out), read off the tape.
 
     Parameters
     ----------
-    run : AsynchronousResult
-    network : TrainableAsynchronous
+    outcome : AsynchronousResult
+    network : AsynchronousNetwork
     state : (n_samples, N) array, optional
         Membranes the run started from.
     """
-    tape, (n_samples, n_steps) = run.tape, run.tape.steps.shape
+    tape, (n_samples, n_steps) = outcome.tape, outcome.tape.steps.shape
     n_out, first = network.connectivity.n_outputs, network.n_neurons - network.connectivity.n_outputs
     n_forward = len(tape.spike_ptr) - 1
     step = np.repeat(np.arange(n_forward), np.diff(tape.received_ptr))
