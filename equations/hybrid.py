@@ -41,7 +41,7 @@ class HybridSystem:
     """States, parameters and the four maps of one neuron, with one pathway onto it.
 
     All expressions are of symbols as made by `statements.symbol`, with subexpressions written out and units as
-    symbols. Two systems of one text are one object.
+    symbols. Models of equal text share one system.
 
     Attributes
     ----------

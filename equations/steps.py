@@ -63,7 +63,7 @@ class Decay:
     rates : (n, n) sympy.Matrix
         A, 1/second.
     factors : (n, n) sympy.Matrix or None
-        F as the state updater computes it; ``None``: the exponential of A dt, from the numbers of A.
+        F as the state updater computes it; ``None``: the exponential of A dt from the numbers of A, for floats only.
     """
 
     states: tuple[str, ...]
@@ -107,7 +107,9 @@ class Decay:
 
         def function(*values):
             shape = np.broadcast_shapes(*map(np.shape, values))
-            filled = [np.broadcast_to(entry, shape) for entry in entries(*values)]
+            filled = entries(*values)
+            if shape:
+                filled = [np.broadcast_to(entry, shape) for entry in filled]
             return np.array(filled, float).reshape(*matrix.shape, *shape)
 
         return function
