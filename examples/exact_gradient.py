@@ -1,4 +1,7 @@
-"""The exact gradient of your own LIF network: weights, delays, time constant and threshold, in 20 lines."""
+"""The exact gradient of your own LIF network: weights, delays, time constant and threshold.
+
+EventProp of Wunderlich and Pehle (2021) is the special case without delays and refractoriness.
+"""
 
 from brian2 import *
 

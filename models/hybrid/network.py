@@ -103,6 +103,11 @@ def objects_of(network) -> list:
         For objects that have no gradient, with the remedy.
     """
     objects = list(network.objects) if isinstance(network, Network) else list(network)
+    if isinstance(network, Network) and float(network.t) > 0:
+        raise NetworkError(
+            f"'{network.name}' has been run to t = {network.t}; its variables are no initial values any more. Call "
+            "store() before the run and restore() after it."
+        )
     kept = []
     for item in objects:
         if isinstance(item, StateMonitor | EventMonitor | PopulationRateMonitor):

@@ -23,7 +23,8 @@ class HybridProblem:
     Parameters
     ----------
     network : Network or list
-        The user's `NeuronGroup`, `Synapses` and `SpikeGeneratorGroup` objects; monitors are ignored.
+        The user's `NeuronGroup`, `Synapses` and `SpikeGeneratorGroup` objects; monitors are ignored. The values that
+        their variables have now are those at t = 0.
     loss : Loss
         Sum of `spike_loss`, `integral_loss` and `final_loss` terms.
     wrt : list of (object, str)

@@ -155,6 +155,19 @@ def test_what_cannot_be_run_or_trained_is_refused():
         value_and_grad([broken], spike_loss("t/ms", broken), [(broken, "E")], 10 * ms)
 
 
+def test_a_network_that_has_been_run_is_restored_first():
+    tau, theta = 10 * ms, 1  # noqa: F841
+    group = lonely()
+    network = Network(group)
+    network.store()
+    network.run(0.1 * ms)
+    with pytest.raises(NetworkError, match="has been run to t = 100. us"):
+        value_and_grad(network, spike_loss("t/ms", group), [(group, "E")], 12 * ms)
+    network.restore()
+    value, _ = value_and_grad(network, spike_loss("t/ms", group), [(group, "E")], 12 * ms)
+    assert float(value) == pytest.approx(10 * np.log(3))
+
+
 def test_a_state_that_leaves_the_numbers_is_refused():
     tau, theta = 10 * ms, 1  # noqa: F841
     group = NeuronGroup(1, "dv/dt = (1 + v**2)/tau : 1")
