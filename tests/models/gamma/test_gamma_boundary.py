@@ -52,7 +52,9 @@ EVENT_FAULTS = [
     pytest.param("units", lambda e: e.units.astype(float), "events.units has type float64, expected", id="float-units"),
     pytest.param("units", lambda e: e.units[:-1], "events.values has shape", id="units-too-short"),
     pytest.param("values", lambda e: changed(e.values, 3, np.nan, float), "events.values[3] = nan", id="nan-amount"),
-    pytest.param("values", lambda e: changed(e.values, 3, np.inf, np.float32), "events.values[3] = inf", id="inf-amount"),
+    pytest.param(
+        "values", lambda e: changed(e.values, 3, np.inf, np.float32), "events.values[3] = inf", id="inf-amount"
+    ),
     pytest.param("values", lambda e: e.values[:-1], "events.values has shape", id="values-too-short"),
     pytest.param("ptr", lambda e: e.ptr[:-1], "events.ptr has shape (60,), expected (61,)", id="ptr-too-short"),
     pytest.param("ptr", lambda e: changed(e.ptr, 7, 90), "events.ptr falls from 90 to", id="ptr-falls"),
@@ -93,7 +95,9 @@ LOSS_FAULTS = [
         for s in ((N, T, OUT + 1), (N, OUT), (N, T, 1), (N, T), (N - 1, T, OUT))
     ],
     pytest.param(
-        {"loss": "external", "targets": changed(np.zeros((N, T, OUT)), (1, 2, 0), np.nan)}, "targets[1, 2, 0] = nan", id="nan"
+        {"loss": "external", "targets": changed(np.zeros((N, T, OUT)), (1, 2, 0), np.nan)},
+        "targets[1, 2, 0] = nan",
+        id="nan",
     ),
 ]
 
@@ -152,7 +156,9 @@ def test_a_stream_runs_on_as_a_batch_does(network, events):
     """Traces and spikes per neuron come from the same code; steps without a loss have no error."""
     layers, whole = network.layer_parameters(), network.forward(events, traces=True, count_neurons=True)
     with GammaStream(network.engine(), layers, N, T) as stream:
-        parts = [stream.advance(layers, events.steps(a, a + 5), traces=True, count_neurons=True) for a in range(0, T, 5)]
+        parts = [
+            stream.advance(layers, events.steps(a, a + 5), traces=True, count_neurons=True) for a in range(0, T, 5)
+        ]
         gradients = stream.reverse(layers, flush=True).gradients
     np.testing.assert_array_equal(np.concatenate([p.signals[0] for p in parts], axis=1), whole.signals[0])
     np.testing.assert_array_equal(sum(p.neuron_spikes for p in parts), whole.neuron_spikes)
@@ -185,7 +191,9 @@ def test_targets_of_a_learner_are_checked(network):
     learner.step([1, 1, 3], np.int32(2))
     learner.step(([], []))
     learner.step([])
-    refuses(NetworkError, "targets[0, 0, 1] = nan", OnlineLearner(network, loss="squared_error").step, [1], [0, np.nan, 0])
+    refuses(
+        NetworkError, "targets[0, 0, 1] = nan", OnlineLearner(network, loss="squared_error").step, [1], [0, np.nan, 0]
+    )
 
 
 # -- copies ------------------------------------------------------------------------------------------------------------
