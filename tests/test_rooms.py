@@ -10,7 +10,7 @@ MOST_FILES = 12  # Python files a folder; a data set is a file in training/data
 FULL = {
     "models/asynchronous": 13,
     "training/data": 99,
-}  # folders that may hold more: where learning still moves, data sets
+}  # a data set is a file
 MODULES = {
     ".".join((*package_of(path)[1:], *(() if path.name == "__init__.py" else (path.stem,)))): path
     for folder in LIBRARY
