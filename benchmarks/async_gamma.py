@@ -35,7 +35,7 @@ from brian2grad.models import AsynchronousSpikingGamma
 from brian2grad.models.files import atomic
 from brian2grad.training import TrainingOptions, load_splits, make_task, train
 from brian2grad.training.configuration import make_scheduler, parse_group
-from brian2grad.training.plots.gamma import BLUE, GREY, RED, STYLE
+from brian2grad.training.plots.style import BLUE, GREY, RED, STYLE
 from brian2grad.training.runs import git_commit
 
 OUTPUT = Path(__file__).resolve().parent / "output"

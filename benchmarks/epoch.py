@@ -90,7 +90,7 @@ class Ours:
         began = time.perf_counter()
         batch = self.events.take(chosen)
         result = self.network.gradient(batch, self.labels[chosen])
-        self.optimiser.step(self.network.parameters, result.gradients)
+        self.optimiser.step(self.network.parameters, result.gradients, info=self.network.info)
         return time.perf_counter() - began
 
     def epoch(self, seed: int = 0) -> float:

@@ -75,7 +75,7 @@ def batch_cell(method: str, n_steps: int, n_samples: int = 50) -> dict:
     if gamma:
         window = {"window": max(1, round(settings["window_ms"] / dt))} if method == "online" else {}
         step = lambda e, y: network.gradient(e, y, rule=method, activity=settings["activity"], **window)  # noqa: E731
-        train = lambda e, y: optimiser.step(network.parameters, step(e, y).gradients)  # noqa: E731
+        train = lambda e, y: optimiser.step(network.parameters, step(e, y).gradients, info=network.info)  # noqa: E731
     elif method.startswith("fptt"):
         train = Fptt(network, optimiser, 1 if method == "fptt" else max(1, round(10 / dt)), settings["alpha"]).batch
     else:

@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from brian2grad.training.plots.gamma import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, STYLE
+from brian2grad.training.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, STYLE
 
 TITLES = {
     "filter": ("SpikingGamma, filter", BLUE, "o-"),

@@ -108,7 +108,7 @@ def learn(network, batches, rule: str, settings: dict) -> None:
     optimiser, total = Adam(settings["learning_rate"]), settings["updates"]
     for batch in itertools.islice(itertools.cycle(batches), total):
         factor = schedule_factor("cosine", optimiser.steps, total)
-        optimiser.step(network.parameters, gradient(network, batch, rule), factor)
+        optimiser.step(network.parameters, gradient(network, batch, rule), factor, network.info)
 
 
 def cosines(network, batch: TimedBatch) -> dict:

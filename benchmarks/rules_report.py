@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from brian2grad.models.files import atomic
-from brian2grad.training.plots.gamma import BLUE, GREEN, RED, STYLE
+from brian2grad.training.plots.style import BLUE, GREEN, RED, STYLE
 
 TITLES = {"gaps": "which gap", "delay": "45 ms later", "nmnist8": "nmnist8"}
 ORDER = (

@@ -24,7 +24,7 @@ from rules_report import save
 from brian2grad.training import TrainingOptions, load_splits, make_task, train
 from brian2grad.training.evaluation import evaluate_native
 from brian2grad.training.gamma.configuration import build as build_network
-from brian2grad.training.plots.gamma import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, STYLE
+from brian2grad.training.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, STYLE
 
 HERE = Path(__file__).resolve().parent
 DATA = {"dt_ms": 10.0, "duration_ms": 320.0}

@@ -19,11 +19,10 @@ from pathlib import Path
 import numpy as np
 from brian2 import ms
 
+from brian2grad.models import AsynchronousNetwork
 from brian2grad.models.events import StepEvents
 from brian2grad.models.order.schedulers import RandomScheduler
 from brian2grad.training import load, make_task
-from brian2grad.training.asynchronous.losses import AsyncLoss
-from brian2grad.training.asynchronous.network import TrainableAsynchronous
 from brian2grad.training.optimisers import Adam
 from brian2grad.training.tasks import augment
 
@@ -106,11 +105,11 @@ def epoch(arguments) -> float:
     return time.perf_counter() - began
 
 
-def make(arguments, n_out: int) -> TrainableAsynchronous:
+def make(arguments, n_out: int) -> AsynchronousNetwork:
     """The network of the comparison."""
-    return TrainableAsynchronous(
+    return AsynchronousNetwork(
         [*SIZES[:-1], n_out], tau_m=10 * ms, V_th=0.3, scheduler=RandomScheduler(), threads=arguments.threads,
-        forward_group=arguments.forward_group, loss=AsyncLoss(), seed=0,
+        forward_group=arguments.forward_group, seed=0,
     )  # fmt: skip
 
 
@@ -124,7 +123,7 @@ def main() -> None:
     events, labels = batch_of(arguments)
     network = make(arguments, SIZES[-1])
     mine, found = ours(network, events, labels, arguments.repeat)
-    per_sample = found.run.spikes.mean()
+    per_sample = found.n_spikes / len(events)
     print(f"batch {len(events)}, F = {arguments.forward_group}, {arguments.threads} threads, "
           f"{len(events.units) / len(events):.0f} input events and {per_sample:.0f} spikes per sample")  # fmt: skip
     print(f"event-driven  {mine[0] * 1e3:9.1f} ms per training step, {mine[1] * 1e3:9.1f} ms of processor time")

@@ -13,7 +13,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from brian2grad.training.plots.gamma import BLUE, GREEN, GREY, PURPLE, RED, STYLE
+from brian2grad.training.plots.style import BLUE, GREEN, GREY, PURPLE, RED, STYLE
 
 COLOURS = {"layered": GREY, "random": BLUE, "momentum": RED, "fifo": GREEN, "mixed": PURPLE}
 GROUPS = ("all", 16, 8, 4, 1)

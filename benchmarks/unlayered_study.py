@@ -29,7 +29,8 @@ from result_lines import Results
 from unlayered_report import report
 
 from brian2grad.models.order.schedulers import TimedScheduler
-from brian2grad.training import TrainingOptions, load_splits, make_task, train
+from brian2grad.training import load_splits, make_task, train
+from brian2grad.training.asynchronous.configuration import AsyncConfiguration
 from brian2grad.training.asynchronous.configuration import build as build_async
 from brian2grad.training.asynchronous.engines import continuous
 from brian2grad.training.asynchronous.evaluation import evaluate_async
@@ -64,14 +65,14 @@ def run_cell(cell: dict, settings: dict) -> dict:
     """Train one network and test it under every order."""
     config = {section: dict(values) for section, values in settings["recipe"].items()}
     config["network"] |= {"scheduler": cell["order"], "forward_group": cell["F"]}
-    training = config["training"] | settings["training"] | {"seed": cell["seed"]}
+    config["training"] |= settings["training"] | {"seed": cell["seed"]}
     dt, duration = config["data"]["dt_ms"] * ms, config["data"].get("duration_ms")
     archives = load_splits(settings["data"], settings["data_root"])
     limits = settings["limits"]
     tasks = [make_task(a, dt, duration and duration * ms, n) for a, n in zip(archives, limits, strict=True)]
     network = build_async(config, tasks[0], cell["seed"], settings["threads"])
     began = time.perf_counter()
-    for _ in train(network, tasks[0], TrainingOptions(**training)):
+    for _ in train(network, tasks[0], AsyncConfiguration.read(config).options()):
         pass
     seconds, rows = time.perf_counter() - began, []
     noise = {k: v for k, v in config["network"].items() if k == "noise"}  # a schedule belongs to training
@@ -83,7 +84,7 @@ def run_cell(cell: dict, settings: dict) -> dict:
         timed = TimedScheduler(axonal=0.1 * ms, refractory=network.dt)
         found = continuous(network, archives[1], tasks[1], timed, stop)
         rows.append(row_of(found.report(network, tasks[1]), found, "timed", 1, stop))
-    kept = {"training": training, "network": config["network"], "loss": config.get("loss", {})}
+    kept = {"training": config["training"], "network": config["network"], "loss": config.get("loss", {})}
     kept |= {"unlayered": config.get("unlayered", {}), "limits": limits}
     head = cell | {"data": settings["data"], "seconds": round(seconds, 1), "settings": kept}
     return head | {"columns": COLUMNS, "tests": rows}

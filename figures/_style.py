@@ -16,14 +16,12 @@ import numpy as np
 
 from brian2grad.models.files import atomic
 from brian2grad.training.data.storage import write_npz
+from brian2grad.training.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, STYLE_FILE
 from brian2grad.training.runs import git_commit
 
 HERE = Path(__file__).resolve().parent
 OUTPUT = HERE / "output"
-STYLE = HERE / "figures.mplstyle"
-BLUE, RED, GREEN, PURPLE, ORANGE, SKY, GREY = (
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C",
-)  # fmt: skip
+__all__ = ["BLUE", "GREEN", "GREY", "ORANGE", "PURPLE", "RED", "SKY", "label_panels", "make", "options", "run_script"]
 
 
 def label_panels(axes, letters="ABCDEFGHIJKL", x=-0.16, y=1.04) -> None:
@@ -64,7 +62,7 @@ def make(name, simulate, plot, *, quick=False, out=None, replot=False) -> list[P
         raise SystemExit(f"{archive} does not exist: run without --replot first.")
     with np.load(archive) as file:
         data = dict(file)
-    with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE_FILE):
         drawn = plot(data)
         figures = drawn if isinstance(drawn, dict) else {name: drawn}
         return [path for title, figure in figures.items() for path in save(figure, title, out)]

@@ -18,7 +18,8 @@ from learning_curve import HISTORY, first_recognised, from_run, train_quickly
 from matplotlib.figure import Figure
 
 from brian2grad.models import bin_events
-from brian2grad.training.plots.gamma import draw_events, history_figure, pixels, sample_figure
+from brian2grad.training.plots.history import history_figure
+from brian2grad.training.plots.sample import draw_events, pixels, sample_figure
 
 NAME = "demo_report"
 

@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 
 from brian2grad.models import SpikingGammaNetwork, bin_events
 from brian2grad.training import Run, TrainingOptions, load, load_splits, make_task, train
-from brian2grad.training.plots.gamma import draw_code, draw_events, draw_evidence, draw_history, pixels, some_active
+from brian2grad.training.plots.history import draw_history
+from brian2grad.training.plots.sample import draw_code, draw_events, draw_evidence, pixels, some_active
 
 NAME = "learning_curve"
 HISTORY = ("epoch", "loss", "train_accuracy", "validation_accuracy", "spikes_per_neuron")

@@ -31,9 +31,9 @@ from brian2 import ms
 from matplotlib.figure import Figure
 
 from brian2grad.models.order.schedulers import FifoScheduler, PerCoreScheduler, TimedScheduler
-from brian2grad.training import TrainingOptions, load_splits, make_task, train
+from brian2grad.training import load_splits, make_task, train
+from brian2grad.training.asynchronous.configuration import AsyncConfiguration
 from brian2grad.training.asynchronous.configuration import build as build_async
-from brian2grad.training.asynchronous.engines import cropped
 from brian2grad.training.configuration import make_scheduler, merged, read_recipe, recipe_path
 
 NAME = "mismatch"
@@ -72,12 +72,14 @@ class Study:
         self.config, self.groups = config, (1, SHOWN, None) if quick else GROUPS
         duration = 1e3 * self.test.events.n_steps * float(self.test.events.dt)
         self.times = np.linspace(duration / 40, duration, 40)
-        self.archive = cropped(archives[1][: len(self.test)], self.test.events.n_steps * self.test.events.dt)
+        self.archive = archives[1][: len(self.test)].until(self.test.events.n_steps * self.test.events.dt)
 
     def weights(self, training: str, seed: int) -> dict:
         """Train a network."""
         network = self._built(training, seed)
-        for _ in train(network, self.task, TrainingOptions(**self.config["training"], seed=seed)):
+        config = merged(merged(self.config, TRAININGS[training]), {"training": {"seed": seed}})
+        options = AsyncConfiguration.read(config).options()
+        for _ in train(network, self.task, options):
             pass
         return network.parameters
 

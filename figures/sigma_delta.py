@@ -16,7 +16,7 @@ from brian2 import Network, NeuronGroup, SpikeMonitor, StateMonitor, ms, prefs, 
 from matplotlib.figure import Figure
 
 from brian2grad.equations import spiking_gamma
-from brian2grad.training.plots.gamma import above
+from brian2grad.training.plots.style import above
 
 NAME = "sigma_delta"
 TAU, TAU_THETA, THETA = 30 * ms, 50 * ms, 0.2

@@ -44,7 +44,11 @@ class Gradient:
     gradients : dict of str to array
         Names and shapes of the network's ``parameters``, clipped; in the inverse of their units.
     outcome : object
-        Of the run, with ``outputs`` (n_samples, T, n_out) and ``n_spikes``.
+        Of the run: what `forward` or `run` of the network returns.
+    outputs : (n_samples, T, n_out) array
+        Readout, or output counts.
+    n_spikes : int
+        Spikes of the batch in the neurons over which the network averages them.
     norm : float or None
         Joint norm before clipping; ``None`` where nothing was to be clipped.
     """
@@ -52,6 +56,8 @@ class Gradient:
     loss: float
     gradients: dict[str, np.ndarray]
     outcome: object
+    outputs: np.ndarray
+    n_spikes: int
     norm: float | None = None
 
 
@@ -217,6 +223,11 @@ def parse_gradient(text: str, **options):
     return GRADIENTS[text](**given)
 
 
+def as_gradient(rule, **options):
+    """Return a gradient, or the one that a text and `options` mean."""
+    return parse_gradient(rule, **options) if isinstance(rule, str) else rule
+
+
 def accepted(value, kinds: tuple, network, what: str = "gradient"):
     """Return `value`, or the default of the first kind for ``None``; refuse what is of none of the kinds.
 
@@ -234,7 +245,7 @@ def accepted(value, kinds: tuple, network, what: str = "gradient"):
         return kinds[0]()
     if type(value) not in kinds:
         legal = ", ".join(kind.__name__ for kind in kinds)
-        raise NetworkError(f"{type(network).__name__} has no {what} {value!r}; use one of {legal}.")
+        raise NetworkError(f"{type(network).__name__} has no {what} {value!r}; it takes {legal}.")
     return value
 
 

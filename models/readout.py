@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import softmax
 
 from .errors import NetworkError
 
 
 def probabilities(readout: np.ndarray) -> np.ndarray:
     """Softmax over the last axis."""
-    shifted = np.exp(readout - readout.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
+    return softmax(readout, axis=-1)
 
 
 def scores(readout: np.ndarray, first: int) -> np.ndarray:
@@ -50,7 +50,7 @@ def loss_window(steps: tuple[int, int], labels, weight, first: int, n_out: int):
         If the labels do not fit, or nothing is left.
     """
     if first >= steps[1]:
-        raise NetworkError(f"read_from = {first} steps lies behind the {steps[1]} steps of a sample.")
+        raise NetworkError(f"read_from = {first} steps starts after the last of the {steps[1]} steps of a sample.")
     weight = np.ones(steps) if weight is None else np.array(np.broadcast_to(weight, steps), float)
     weight[:, :first] = 0
     if labels is not None:

@@ -58,13 +58,13 @@ def random_network():
         options = {"K": 3, "tau": 30 * ms, "theta": 0.3, "dt": 10 * ms, "dtype": "float64", "seed": 4} | options
         network = SpikingGammaNetwork(sizes, threads=threads, **options)
         rng = np.random.default_rng(11)
-        for name, value in network.parameters.items():
-            if name.endswith(".w"):
-                value *= gain
-            if name.endswith(".b"):
-                value[:] = rng.normal(scale=0.2, size=value.shape)
-            if name.endswith(".tau"):
-                value[1:] *= rng.uniform(0.8, 1.3, size=value.shape)[1:]  # tau_0 is shared by all layers
+        for layer in range(1, len(sizes)):
+            own = {name: network.parameters.get(f"layer{layer}.{name}") for name in ("w", "b", "tau")}
+            own["w"] *= gain
+            if own["b"] is not None:
+                own["b"][:] = rng.normal(scale=0.2, size=own["b"].shape)
+            if own["tau"] is not None:
+                own["tau"][1:] *= rng.uniform(0.8, 1.3, size=own["tau"].shape)[1:]  # tau_0 is shared by all layers
         return network
 
     return make

@@ -22,6 +22,7 @@ EXPECTED = {
     "gamma_memory": "its neuron fires",
     "sigma_delta_neuron": "rms error",
     "train_spiking_gamma": "the same in Brian 2",
+    "exact_gradient": "by neurons.V_th",
     "standalone": "decides the same in 100.0%",
 }
 

@@ -3,6 +3,7 @@
 from .asynchronous.online import AsynchronousLearner
 from .data import DataError, EventArchive, load, load_splits
 from .errors import RunError, TrainingError
+from .exact import HybridProblem, final_loss, integral_loss, spike_loss, value_and_grad
 from .gamma.online import LearningOperation, OnlineLearner
 from .loop import TrainingOptions, train
 from .optimisers import SGD, Adam
@@ -15,6 +16,7 @@ __all__ = [
     "AsynchronousLearner",
     "DataError",
     "EventArchive",
+    "HybridProblem",
     "LearningOperation",
     "OnlineLearner",
     "Run",
@@ -22,8 +24,12 @@ __all__ = [
     "Task",
     "TrainingError",
     "TrainingOptions",
+    "final_loss",
+    "integral_loss",
     "load",
     "load_splits",
     "make_task",
+    "spike_loss",
     "train",
+    "value_and_grad",
 ]

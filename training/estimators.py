@@ -8,14 +8,16 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
+from .asynchronous.configuration import AsyncConfiguration
 from .asynchronous.configuration import build as build_asynchronous
 from .data import EventArchive
 from .errors import TrainingError
+from .gamma.configuration import GammaConfiguration
 from .gamma.configuration import build as build_gamma
-from .loop import TrainingOptions, train
+from .loop import train
 from .tasks import Task, make_task
 
-_TRAINING = ("epochs", "batch_size", "learning_rate", "activity", "optimiser", "schedule", "warmup")
+_TRAINING = ("epochs", "batch_size", "learning_rate", "activity", "optimiser", "schedule", "warmup", "seed")
 
 
 class EventClassifier(ClassifierMixin, BaseEstimator):
@@ -53,13 +55,11 @@ class EventClassifier(ClassifierMixin, BaseEstimator):
         self.n_features_in_ = X.n_units
         task = self._task(X, self.duration, index)
         self.duration_ = task.events.n_steps * task.events.dt * second
-        options = TrainingOptions(
-            **{name: getattr(self, name) for name in _TRAINING}, **self._training(), seed=self.seed
-        )
-        sections = {"data": {"dt_ms": float(self.dt / ms)}, **self._sections()}
+        training = {name: getattr(self, name) for name in self._training}
+        sections = {"training": training, **self._sections(), "data": {"dt_ms": float(self.dt / ms)}}
         sections["network"] |= {"hidden": list(self.hidden), "n_classes": len(self.classes_)}
         self.network_ = self._build(sections, task, self.seed, self.threads)
-        self.history_ = list(train(self.network_, task, options))
+        self.history_ = list(train(self.network_, task, self._configuration.read(sections).options()))
         return self
 
     def predict_proba(self, X: EventArchive) -> np.ndarray:
@@ -124,7 +124,7 @@ class SpikingGammaClassifier(EventClassifier):
     >>> cross_val_score(SpikingGammaClassifier(epochs=5), digits, digits.labels)  # doctest: +SKIP
     """
 
-    _build = staticmethod(build_gamma)
+    _configuration, _build, _training = GammaConfiguration, staticmethod(build_gamma), (*_TRAINING, "rule")
 
     def __init__(
         self, hidden=(128,), *, K=5, tau=30 * ms, theta=1.0, memory="paper", buckets="neuron", read_from=0 * ms,
@@ -140,9 +140,6 @@ class SpikingGammaClassifier(EventClassifier):
         plain = {name: getattr(self, name) for name in ("K", "theta", "memory", "buckets")}
         tau = np.asarray(self.tau / ms).tolist()
         return {"network": {**plain, "tau_ms": tau, "read_from_ms": float(self.read_from / ms)}}
-
-    def _training(self) -> dict:
-        return {"rule": self.rule}
 
     def _evidence(self, events) -> np.ndarray:
         return self.network_.scores(self.network_.forward(events).readout)
@@ -168,7 +165,7 @@ class AsynchronousClassifier(EventClassifier):
         As in `SpikingGammaClassifier`.
     """
 
-    _build = staticmethod(build_asynchronous)
+    _configuration, _build, _training = AsyncConfiguration, staticmethod(build_asynchronous), _TRAINING
 
     def __init__(
         self, hidden=(64, 64), *, tau_m=30 * ms, V_th=0.3, output_tau_m=150 * ms, output_V_th=1.5,
@@ -190,9 +187,6 @@ class AsynchronousClassifier(EventClassifier):
         unlayered = {"reset": "detached", "steepness": 3.0, "filler": "random"}
         loss = {"gain": 0.0, "total": 1.0, "first": 1.0}
         return {"network": network, "unlayered": self.unlayered or unlayered, "loss": self.loss or loss}
-
-    def _training(self) -> dict:
-        return {}
 
     def _evidence(self, events) -> np.ndarray:
         return self.network_.run(events).outputs.sum(axis=1).astype(float)

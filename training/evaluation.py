@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import singledispatch
 
 import numpy as np
 
 from ..equations.display import DisplayedFields
+from ..models.asynchronous.network import AsynchronousNetwork
+from .asynchronous.evaluation import evaluate_async
+from .metrics import balanced_accuracy
 from .tasks import Task
 
 
@@ -50,8 +54,7 @@ class Evaluation(DisplayedFields):
     @property
     def balanced_accuracy(self) -> float:
         """Mean over classes of the fraction recognised."""
-        present = [c for c in range(self.n_classes) if (self.labels == c).any()]
-        return float(np.mean([(self.predictions == c)[self.labels == c].mean() for c in present]))
+        return balanced_accuracy(self.labels, self.predictions)
 
     @property
     def spikes_per_neuron(self) -> float:
@@ -94,6 +97,7 @@ def synaptic_operations(network, task: Task, spikes: np.ndarray) -> float:
     return float(per_sample + (spikes.mean(axis=0) * np.array(fan_out[1:]) * rows).sum())
 
 
+@singledispatch
 def evaluate_native(network, task: Task, *, dtype="float64", batch=200, on_sample=None) -> Evaluation:
     """Evaluate in the compiled engine.
 
@@ -106,11 +110,11 @@ def evaluate_native(network, task: Task, *, dtype="float64", batch=200, on_sampl
     batch : int
     on_sample : callable, optional
         Called with the number of samples done.
-    """
-    if network.kind == "async":
-        from .asynchronous.evaluation import evaluate_async
 
-        return evaluate_async(network, task, on_sample=on_sample)
+    Returns
+    -------
+    Evaluation or AsyncEvaluation
+    """
     began = time.perf_counter()
     readouts, spikes, per_step = [], [], []
     for first in range(0, len(task), batch):
@@ -122,6 +126,11 @@ def evaluate_native(network, task: Task, *, dtype="float64", batch=200, on_sampl
             on_sample(min(first + batch, len(task)))
     took = time.perf_counter() - began
     return summarise(network, task, np.concatenate(readouts), np.concatenate(spikes), np.array(per_step), took)
+
+
+@evaluate_native.register
+def _(network: AsynchronousNetwork, task: Task, *, dtype=None, on_sample=None):
+    return evaluate_async(network, task, on_sample=on_sample)
 
 
 def evaluate_brian2(network, task: Task, *, device="runtime", on_sample=None) -> tuple[Evaluation, int]:

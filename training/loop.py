@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from ..models.errors import NetworkError
+from ..models.gamma.losses import GOALS
+from ..models.gradients import GRADIENTS, Online, accepted, as_gradient
+from ..models.parameters import ParameterInfo
+from ..models.protocols import Learns
 from .errors import TrainingError
 from .evaluation import evaluate_native
 from .optimisers import make_optimiser, ramp, schedule_factor
@@ -34,14 +39,15 @@ class TrainingOptions:
     schedule : {'cosine', 'constant'}
     warmup : int
         Steps of linear rise of the learning rate.
-    loss : {'cross_entropy', 'squared_error'}
-        Per step; squared error is against the one-hot label.
-    rule : str
-        Gradient rule of the network.
+    loss : goal or {'cross_entropy', 'squared_error'}, optional
+        What is asked of the network, such as `AsyncLoss`, or the name of a loss of SpikingGamma networks; by default
+        what the network asks of itself.
+    rule : gradient or str, optional
+        One of `brian2grad.models.gradients`, or its name; by default the network's own.
     window_ms : float
-        For rule `online` only: time after which errors are cut off; 0: the network's own, `default_window`.
+        For an online gradient given by its name: length of its window; 0: the gradient's own.
     activity : float
-        Weight of the penalty on the mean hidden signal: fewer spikes.
+        Weight of the penalty on activity, added to the goal's own: fewer spikes.
     theta_start : float
         Thresholds of the first epoch, as a multiple of the network's own: below one, training begins with a fine
         code and ends with the sparse one.
@@ -54,7 +60,7 @@ class TrainingOptions:
     weight_decay : float
         Decay of the synaptic weights per update, in units of the learning rate.
     seed : int
-        Of the order of the samples and the augmentation.
+        Seed of the order of the samples and the augmentation.
     """
 
     epochs: int = 10
@@ -63,8 +69,8 @@ class TrainingOptions:
     learning_rate: float = 2e-3
     schedule: str = "cosine"
     warmup: int = 0
-    loss: str = "cross_entropy"
-    rule: str = "filter"
+    loss: object = None
+    rule: object = None
     window_ms: float = 0.0
     activity: float = 0.0
     theta_start: float = 1.0
@@ -87,8 +93,10 @@ class TrainingOptions:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} = {getattr(self, name)} must be at least 1.")
-        if self.loss not in ("cross_entropy", "squared_error"):
+        if isinstance(self.loss, str) and self.loss not in GOALS:
             raise TrainingError(f"loss '{self.loss}' is unknown; use 'cross_entropy' or 'squared_error'.")
+        if isinstance(self.rule, str) and self.rule not in GRADIENTS:
+            raise TrainingError(f"rule='{self.rule}' is unknown; available: {', '.join(GRADIENTS)}.")
         if not 0 <= self.drop < 1 or self.shift < 0 or self.activity < 0:
             raise TrainingError("drop must lie in [0, 1), shift and activity must not be negative.")
         for name in NOT_NEGATIVE:
@@ -109,12 +117,24 @@ class TrainingOptions:
         length = max(1, round(self.theta_ramp * self.epochs))
         return ramp(self.theta_schedule, self.theta_start, (epoch - 1) / length)
 
-    def learning(self, dt: float) -> dict:
-        """Arguments of a network's `gradient` beside batch and targets; `dt` in seconds."""
-        options = {"rule": self.rule, "activity": self.activity}
-        if self.rule == "online" and self.window_ms:
-            options["window"] = max(1, round(self.window_ms * 1e-3 / dt))
-        return options
+    def learning(self, network: Learns) -> dict:
+        """Arguments of the network's `gradients` besides a batch: its goal and its gradient, as values.
+
+        Raises
+        ------
+        TrainingError
+            If the network does not take them.
+        """
+        goal = GOALS[self.loss]() if isinstance(self.loss, str) else self.loss
+        rule = as_gradient(self.rule)
+        if self.rule == Online.name and self.window_ms:
+            rule = Online(max(1, round(self.window_ms * 1e-3 / float(network.dt))))
+        try:
+            goal = accepted(goal, network.goals_accepted, network, "goal")
+            rule = accepted(rule, network.gradients_accepted, network)
+        except NetworkError as error:
+            raise TrainingError(str(error)) from None
+        return {"goal": replace(goal, activity=goal.activity + self.activity), "rule": rule}
 
     def asdict(self) -> dict:
         """Plain dictionary, for configuration files."""
@@ -134,7 +154,7 @@ class BatchProgress:
 
 
 def train(
-    network,
+    network: Learns,
     task: Task,
     options: TrainingOptions,
     *,
@@ -150,7 +170,8 @@ def train(
 
     Parameters
     ----------
-    network : SpikingGammaNetwork or TrainableAsynchronous
+    network : SpikingGammaNetwork or AsynchronousNetwork
+        Anything that `Learns`.
     task, validation : Task
     options : TrainingOptions
     run : Run, optional
@@ -163,10 +184,11 @@ def train(
         ``epoch``, ``loss``, ``train_accuracy``, ``spikes_per_neuron`` (of the last validation, else of training),
         ``validation_accuracy``, ``learning_rate``, ``seconds``; with a threshold schedule ``theta``.
     """
-    if options.theta_start != 1 and not hasattr(network, "theta"):
+    if options.theta_start != 1 and network.theta is None:
         raise TrainingError(f"theta_start: {type(network).__name__} has no thresholds that change in training; use 1.")
     if task.per_step and (options.time_stretch or options.time_shift):
         raise TrainingError("time_stretch and time_shift would part events from the labels of their steps; use 0.")
+    options.learning(network)  # an illegal pair is refused before anything is drawn
     rng = np.random.default_rng(options.seed)
     optimiser = make_optimiser(options.optimiser, options.learning_rate)
     first = 0
@@ -175,10 +197,10 @@ def train(
             raise TrainingError("There is no run to resume.")
         first = run.resume(network, optimiser, rng)
     else:
-        _calibrate(network, task, rng)
+        network.initialise(lambda n: task.events.take(np.sort(rng.choice(len(task), min(n, len(task)), replace=False))))
         if run is not None:
             run.save_epoch(network, optimiser, rng, None, 0)
-    own = getattr(network, "theta", None)
+    own = network.theta
     try:
         for epoch in range(first + 1, options.epochs + 1):
             began = time.perf_counter()
@@ -196,15 +218,8 @@ def train(
                 run.save_epoch(network, optimiser, rng, record, epoch)
             yield record
     finally:
-        if own is not None:  # the same network can be trained on: a schedule starts from its own thresholds
+        if options.theta_start != 1:  # the same network can be trained on: a schedule starts from its own thresholds
             network.theta = own
-
-
-def _calibrate(network, task: Task, rng) -> None:
-    """Scale the initial weights on a few samples, where a network can do that."""
-    if hasattr(network, "calibrate"):
-        chosen = rng.choice(len(task), min(64, len(task)), replace=False)
-        network.calibrate(task.events.take(np.sort(chosen)))
 
 
 def _epoch(network, optimiser, task, options: TrainingOptions, rng, epoch, on_batch) -> dict:
@@ -215,49 +230,39 @@ def _epoch(network, optimiser, task, options: TrainingOptions, rng, epoch, on_ba
     total = options.epochs * len(batches)
     loss = correct = answers = spikes = seen = 0.0
     rate = 0.0
-    n_counted = getattr(network, "n_spiking", sum(network.sizes[1:-1]))
+    learning = options.learning(network)
     for index, chosen in enumerate(batches):
         step = (epoch - 1) * len(batches) + index
         rate = schedule_factor(options.schedule, step, total, options.warmup)
-        if hasattr(network, "begin_batch"):  # what is drawn per batch depends on the iteration, so that runs resume
-            network.begin_batch(step, step / total)
+        network.begin(step, step / total)
         events = augment(task.events.take(chosen), rng, **options.augmentation())
         labels, parts = task.labels[chosen], []
-        for result in _gradients(network, events, options, labels):
+        for result in network.gradients(events, labels, **learning):
             _refuse_non_finite(result, f"epoch {epoch}, batch {index + 1}", options.learning_rate)
-            _decay(network.parameters, options.learning_rate * rate * options.weight_decay)
-            optimiser.step(network.parameters, result.gradients, rate)
+            _decay(network.parameters, network.info, options.learning_rate * rate * options.weight_decay)
+            optimiser.step(network.parameters, result.gradients, rate, network.info)
             network.constrain()
             parts.append(result)
-        readout = parts[0].run.readout if len(parts) == 1 else np.concatenate([p.run.readout for p in parts], axis=1)
-        hits, asked = network.hits(readout, labels)
+        outputs = parts[0].outputs if len(parts) == 1 else np.concatenate([p.outputs for p in parts], axis=1)
+        hits, asked = network.hits(outputs, labels)
         loss += float(np.mean([p.loss for p in parts])) * len(chosen)
         correct, answers = correct + hits, answers + asked
-        spikes, seen = spikes + sum(float(p.run.spikes.sum()) for p in parts), seen + len(chosen)
+        spikes, seen = spikes + sum(p.n_spikes for p in parts), seen + len(chosen)
         if on_batch:
-            per_neuron = spikes / seen / max(1, n_counted)
+            per_neuron = spikes / seen / max(1, network.n_spiking)
             on_batch(BatchProgress(epoch, index + 1, len(batches), loss / seen, correct / max(1, answers), per_neuron))
     return {
         "loss": loss / seen,
         "train_accuracy": correct / max(1, answers),
-        "spikes_per_neuron": spikes / seen / max(1, n_counted),
+        "spikes_per_neuron": spikes / seen / max(1, network.n_spiking),
         "learning_rate": options.learning_rate * rate,
     }
 
 
-def _gradients(network, events, options: TrainingOptions, labels) -> Iterator:
-    """Gradients of a batch, an update after each: one, or as many as a network that learns on the way asks for."""
-    arguments = options.learning(events.dt) | _target(network, labels, events, options.loss)
-    if hasattr(network, "gradients"):
-        yield from network.gradients(events, **arguments)
-    else:
-        yield network.gradient(events, **arguments)
-
-
-def _decay(parameters: dict, amount: float) -> None:
+def _decay(parameters: dict, info: dict[str, ParameterInfo], amount: float) -> None:
     if amount:
         for name, value in parameters.items():
-            if name.endswith(".w"):
+            if info[name].decays:
                 value *= value.dtype.type(1 - amount)
 
 
@@ -269,11 +274,3 @@ def _refuse_non_finite(result, where: str, learning_rate: float) -> None:
             raise TrainingError(
                 f"The gradient of {name} is not finite in {where}; lower the learning rate ({learning_rate})."
             )
-
-
-def _target(network, labels, events, loss: str) -> dict:
-    if loss == "cross_entropy":
-        return {"labels": labels}
-    full = np.repeat(labels[:, None], events.n_steps, axis=1) if labels.ndim == 1 else labels
-    one_hot = np.eye(network.sizes[-1], dtype=network.dtype)[np.maximum(full, 0)]
-    return {"targets": one_hot, "weight": (full >= 0).astype(float), "loss": loss}

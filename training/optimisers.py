@@ -26,8 +26,17 @@ class SGD:
         self.steps = 0
         self.state: dict[str, np.ndarray] = {}
 
-    def step(self, parameters: dict, gradients: dict, factor: float = 1.0) -> None:
-        """Update `parameters` in place; `factor` multiplies the learning rate (schedules)."""
+    def step(self, parameters: dict, gradients: dict, factor: float = 1.0, info=None) -> None:
+        """Update `parameters` in place.
+
+        Parameters
+        ----------
+        parameters, gradients : dict of str to array
+        factor : float
+            Of the learning rate (schedules).
+        info : dict of str to ParameterInfo, optional
+            That of the network; SGD moves all parameters by their gradient and does not look at it.
+        """
         self.steps += 1
         for name, gradient in gradients.items():
             velocity = self.state.setdefault(f"velocity.{name}", np.zeros_like(parameters[name]))
@@ -56,8 +65,18 @@ class Adam:
         self.steps = 0
         self.state: dict[str, np.ndarray] = {}
 
-    def step(self, parameters: dict, gradients: dict, factor: float = 1.0) -> None:
-        """Update `parameters` in place; `factor` multiplies the learning rate (schedules)."""
+    def step(self, parameters: dict, gradients: dict, factor: float = 1.0, info=None) -> None:
+        """Update `parameters` in place.
+
+        Parameters
+        ----------
+        parameters, gradients : dict of str to array
+        factor : float
+            Of the learning rate (schedules).
+        info : dict of str to ParameterInfo, optional
+            That of the network: parameters of relative scale move by the same fraction of their mean size as the others
+            move in absolute numbers.
+        """
         self.steps += 1
         bias1, bias2 = 1 - self.beta1**self.steps, 1 - self.beta2**self.steps
         rate = self.learning_rate * factor * math.sqrt(bias2) / bias1
@@ -69,8 +88,8 @@ class Adam:
             gradient = gradient.astype(value.dtype, copy=False)
             first += (gradient - first) * kind(1 - self.beta1)
             second += (gradient * gradient - second) * kind(1 - self.beta2)
-            # Time constants are seconds, hundredths of the other parameters: they move by the same relative amount.
-            scale = float(np.mean(np.abs(value))) if name.endswith(".tau") else 1.0
+            relative = info is not None and info[name].scale == "relative"
+            scale = float(np.mean(np.abs(value))) if relative else 1.0
             value -= kind(rate * scale) * first / (np.sqrt(second) + kind(self.epsilon * math.sqrt(bias2)))
 
 

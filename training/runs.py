@@ -134,9 +134,16 @@ class Run:
                 f"{path} is damaged ({error}); the network of the last epoch is still in {self.weights}."
             ) from None
         network.set_parameters(parameters, source=str(path))
+        state = {_renamed(key, network.renamed): value for key, value in state.items()}
         optimiser.state, optimiser.steps = state, steps
         rng.bit_generator.state = generator
         return epoch
+
+
+def _renamed(key: str, names: dict[str, str]) -> str:
+    """Name of an optimiser's array, ``first.layer1.w``, where older files have another name for the parameter."""
+    moment, _, name = key.partition(".")
+    return f"{moment}.{names.get(name, name)}"
 
 
 def free_folder(base) -> Path:

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from ..errors import NetworkError
 from ..events import bin_events
-from ..gradients import Gradient, Online, Unlayered, accepted, clip_by_norm, parse_gradient
+from ..gradients import Gradient, Online, Unlayered, accepted, as_gradient, clip_by_norm
 from ..order.orders import OrderedLearner
 from ..parameters import ParameterInfo
 from .losses import AsyncLoss, output_membranes
@@ -154,7 +154,8 @@ class UnlayeredLearner(OrderedLearner):
         )  # fmt: skip
         gradients = self._named(raw)
         norm = clip_by_norm(gradients, rule.clip, self.info, self.parameters)
-        return Gradient(slope.loss, gradients, outcome, norm)
+        n_spikes = int(outcome.counters["spikes"].sum())
+        return Gradient(slope.loss, gradients, outcome, outcome.outputs, n_spikes, norm)
 
     def gradients(self, events, labels=None, *, goal=None, rule=None, **options) -> Iterator[Gradient]:
         """Gradients of a batch, for an update after each of them.
@@ -181,8 +182,8 @@ class UnlayeredLearner(OrderedLearner):
         state = np.zeros((steps.n_samples, self.n_neurons), self.dtype)
         labels = getattr(events, "labels", None) if labels is None else labels
         for begin in range(0, steps.n_steps, window):
-            piece = steps.steps(begin, min(begin + window, steps.n_steps))
-            found = self.gradient(piece, labels, goal=goal, rule=rule.within, state=state, first_step=begin, **options)
+            piece, part = steps.steps(begin, begin + window), {"state": state, "first_step": begin}
+            found = self.gradient(piece, labels, goal=goal, rule=rule.within, **part, **options)
             state = found.outcome.state
             yield found
 
@@ -195,8 +196,7 @@ class UnlayeredLearner(OrderedLearner):
             As in `gradient`.
         rule : Unlayered or 'unlayered', optional
         """
-        rule = parse_gradient(rule) if isinstance(rule, str) else rule
-        found = self.gradient(events, labels, rule=rule, **options)
+        found = self.gradient(events, labels, rule=as_gradient(rule), **options)
         return found.loss, found.gradients
 
     def _check_trainable(self, rule: Unlayered) -> None:

@@ -12,7 +12,7 @@ from ..errors import NetworkError
 from ..events import bin_events
 from ..order.keys import checked_scheduler
 from ..order.schedulers import RandomScheduler, Scheduler, TimedScheduler
-from ..order.stopping import Stop, as_stop
+from ..order.stopping import DRAINED, Stop, as_stop
 from ..order.tape import AsynchronousResult, Tape, TimedResult
 from ..storage import StoredNetwork, load_network, save_network
 from .connectivity import Connectivity, Projection, layered
@@ -179,7 +179,7 @@ class AsynchronousNetwork(UnlayeredLearner, StoredNetwork):
         events,
         *,
         record: bool | str = False,
-        stop: Stop | str | int = "drained",
+        stop: Stop | str | int = DRAINED,
         scheduler: Scheduler | None = None,
         forward_group: int | None = OWN,
         training: bool = False,

@@ -8,14 +8,16 @@ import numpy as np
 from scipy import sparse
 
 from ...equations.display import DisplayedFields
-from ..checks import checked_group
+from ..checks import OWN, checked_group
 from ..errors import NetworkError
 from ..events import StepEvents, bin_events
 from ..gamma.network import SpikingGammaNetwork
+from ..gradients import Detached, Direct, Filter
 from ..order.keys import Scheduler
 from ..order.loop import COUNTERS, LoopArguments
+from ..order.orders import OrderedLearner
 from ..order.schedulers import LayerSynchronous, RandomScheduler, TimedScheduler
-from ..order.stopping import as_stop
+from ..order.stopping import DRAINED, as_stop
 from ..order.tape import SpikeList, Tape
 from .engine import AsynchronousGammaEngine, queue_code
 
@@ -81,14 +83,14 @@ class AsynchronousGammaResult(DisplayedFields):
         return layers
 
 
-class AsynchronousSpikingGamma(SpikingGammaNetwork):
+class AsynchronousSpikingGamma(OrderedLearner, SpikingGammaNetwork):
     """A SpikingGamma network whose spikes are delivered a few at a time, in the order of a scheduler.
 
     At the start of a timestep all buckets hop and all estimates decay, as in the synchronous network. Then, forward
     step by forward step, a group of waiting spikes is delivered; every neuron that took current computes its signal y
     and spikes if ``y - yhat > theta``; its spike joins the queue. Whenever nothing waits, the foremost layer that was
-    not tested in this timestep is, so that signals which rise through the memory alone are sent too. The readout is
-    linear and read at the end of a timestep.
+    not tested in this timestep is tested, so that signals which rise through the memory alone are sent too. The
+    readout is linear and read at the end of a timestep.
 
     A neuron tested before all its input arrived may send what later inhibition takes back. The unsigned code can only
     wait for the estimate to decay; with ``signed=True`` the next test sends a negative spike.
@@ -126,6 +128,9 @@ class AsynchronousSpikingGamma(SpikingGammaNetwork):
     A file written by `save` holds a `SpikingGammaNetwork`; the order is an option of `load`.
     """
 
+    gradients_accepted = (Filter, Direct, Detached)  # Online runs layer by layer
+    compiled = ("_engines", "_loops")
+
     def __init__(
         self,
         sizes,
@@ -148,7 +153,6 @@ class AsynchronousSpikingGamma(SpikingGammaNetwork):
         self.forward_group, self.order = forward_group, order
         self.once_per_timestep, self.idle, self.prioritised = bool(once_per_timestep), idle, bool(prioritised)
         self.max_spikes = 100 * max(1, self.n_neurons) if max_spikes is None else int(max_spikes)
-        self.iteration = 0
         self._loops: dict = {}
         self._checked(self.scheduler, self.forward_group)
 
@@ -158,9 +162,6 @@ class AsynchronousSpikingGamma(SpikingGammaNetwork):
         made = cls.from_config(network.config(), threads=network.threads, **order)
         made.parameters = network.parameters
         return made
-
-    def __getstate__(self):
-        return super().__getstate__() | {"_loops": {}}
 
     @property
     def n_neurons(self) -> int:
@@ -182,7 +183,7 @@ class AsynchronousSpikingGamma(SpikingGammaNetwork):
         return self._loops[key]
 
     def run(
-        self, events, *, scheduler=None, forward_group="default", stop="drained", seed=None, sample_ids=None, counter=0,
+        self, events, *, scheduler=None, forward_group=OWN, stop=DRAINED, seed=None, sample_ids=None, iteration=0,
         n_steps=None, dtype=None,
     ) -> AsynchronousGammaResult:  # fmt: skip
         """Run the hidden layers; `forward` adds the readout.
@@ -192,12 +193,12 @@ class AsynchronousSpikingGamma(SpikingGammaNetwork):
         events : EventArchive or StepEvents
         scheduler, forward_group, seed
             Instead of the network's own.
-        stop : Stop or 'drained'
+        stop : Stop
             A budget of spikes or forward steps per timestep. Spikes that still wait then are flushed, and their
             receivers' reconstruction stays wrong, or carried over, and arrive a timestep late.
         sample_ids : (n_samples,) array of int, optional
             What a sample's random numbers depend on besides the seed; by default its place in the batch.
-        counter : int
+        iteration : int
             Training iteration, for noise schedules.
         n_steps : int, optional
         dtype : {'float32', 'float64'}, optional
@@ -208,7 +209,7 @@ class AsynchronousSpikingGamma(SpikingGammaNetwork):
             If the input or the order does not fit, or a timestep has too many spikes.
         """
         scheduler = self.scheduler if scheduler is None else scheduler
-        group = self._checked(scheduler, self.forward_group if forward_group == "default" else forward_group)
+        group = self._checked(scheduler, self.forward_group if forward_group is OWN else forward_group)
         steps, stop = bin_events(events, self.dt, n_steps), as_stop(stop)
         if steps.n_units != self.sizes[0]:
             raise NetworkError(f"The events have {steps.n_units} units, the network {self.sizes[0]} inputs.")
@@ -222,7 +223,7 @@ class AsynchronousSpikingGamma(SpikingGammaNetwork):
             max_spikes=self.max_spikes,
             seed=self.seed if seed is None else seed,
             sample_ids=sample_ids,
-            iteration=counter,
+            iteration=iteration,
             stop=stop,
             prioritised=self.prioritised,
             once_per_timestep=self.once_per_timestep,
@@ -275,23 +276,3 @@ class AsynchronousSpikingGamma(SpikingGammaNetwork):
         from .brian import run_async_gamma_brian2
 
         return run_async_gamma_brian2(self, events, **options)
-
-    # -- learning ----------------------------------------------------------------------------------------------
-
-    def begin_batch(self, iteration: int, progress: float) -> None:
-        """Say where training stands: what is drawn per batch depends on the iteration only."""
-        self.iteration = int(iteration)
-
-    def batch_order(self) -> dict:
-        """Scheduler, forward group, seed and counter of the present training batch, as arguments of `run`."""
-        rng = np.random.default_rng([self.seed % 2**32, self.iteration])
-        order = {"seed": int(rng.integers(2**62)), "counter": self.iteration}
-        if self.order is not None:
-            order["scheduler"], order["forward_group"] = self.order.draw(rng)
-        return order
-
-    def gradient(self, events, labels=None, *, rule="filter", **options):
-        """Loss and decoded gradient of a batch in the order of `batch_order`; see `SpikingGammaNetwork`."""
-        if rule == "online":
-            raise NetworkError("rule='online' runs layer by layer; asynchronous networks learn by 'filter'.")
-        return super().gradient(events, labels, rule=rule, **options)

@@ -40,21 +40,20 @@ typedef struct {
     const R* weight;               // (n_samples, n_steps): weight of a step in the loss
     R* readout;                    // (n_samples, n_steps, n_out) or null
     double* losses;                // (n_samples)
-    int64_t* spikes;               // (n_samples, n_layers - 1): spikes of each hidden layer
+    int64_t* spikes;               // (n_samples, n_layers - 1): of each hidden layer; given spikes are not counted
     int64_t* neuron_spikes;        // (n_samples, n_hidden) or null
     R* const* signals;             // per hidden layer (n_samples, n_steps, n), or null
     R* const* estimates;           // the same for the estimates
     double* failure;               // of a neuron with too many spikes: sample, step, layer, neuron, signal, spikes
 } GammaArguments;
 
-// Each returns 0, or how it failed (see `guarded`). A record holds the spikes of a run, index sample*n_hidden_layers +
-// layer; a stream holds the state of the samples, and gives the gradient of its older window (with `flush`, of both).
-int gamma_run(const GammaArguments* arguments, void* record);
+// Each returns 0, or how it failed (see `guarded`). A record (null: not wanted) holds the spikes of a run, with index
+// sample*n_hidden_layers + layer; a stream holds the state of the samples, and gives the gradient of its older window (with `flush`, of both).
+int gamma_run(const GammaArguments* arguments, void** record);
 int gamma_open(const GammaArguments* arguments, int window, int learn, void** stream);
 int gamma_advance(void* stream, const GammaArguments* arguments, int changed);
 int gamma_reverse(void* stream, const GammaArguments* arguments, int flush);
 void gamma_close(void* stream);
-int gamma_record(int size, void** record);
 int64_t gamma_recorded(void* record, int index);
 void gamma_copy(void* record, int index, int64_t* ptr, int32_t* units, R* amounts);
 void gamma_free(void* record);

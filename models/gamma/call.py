@@ -166,7 +166,7 @@ def sent_down(targets, numbers: LayerNumbers, sender: LayerNumbers, rule: str) -
     if rule == "detached":
         return one[list(targets)]
     # An event is what the signal gained over its decayed value, 1 - decay of it when constant.
-    return (1 - sender.alpha) * np.linalg.inv(one - numbers.A).T[list(targets)]
+    return (1 - sender.estimate_decay) * np.linalg.inv(one - numbers.A).T[list(targets)]
 
 
 class GammaCall:
@@ -207,7 +207,7 @@ class GammaCall:
             sample, step, layer, neuron = self._failure[:4].astype(int)
             raise NetworkError(
                 f"Layer {layer + 1}, neuron {neuron} (sample {sample}, step {step}): its signal {self._failure[4]:g} "
-                f"stands for {self._failure[5]:.3g} spikes in one step; at most {2**31 - 1} count: raise theta."
+                f"stands for {self._failure[5]:.3g} spikes in one step; at most {2**31 - 1} are counted, raise theta."
             )
         if status == 1:
             raise EngineError(f"Out of memory in the compiled engine: {remedy}.")
@@ -304,11 +304,13 @@ class GammaCall:
                 "n_pre": shape[0],
                 "n": shape[1],
                 "weights": arrays.table([arrays.input(f"{name}.w", w, shape=shape) for w in p.weights]),
-                "parameters": arrays.input(name, p.neurons, shape=(len(code.parameters), shape[1])),
+                "parameters": arrays.input(
+                    f"{name}.v and b together", p.neurons, shape=(len(code.parameters), shape[1])
+                ),
                 "A": arrays.input(f"{name}.A", p.numbers.A, shape=(len(code.buckets),) * 2),
                 "constants": arrays.input(f"{name}.constants", p.numbers.constants, shape=(engine.n_constants[index],)),
                 "scales": arrays.input(f"{name}.scales", p.numbers.scales, shape=(len(code.targets),)),
-                "sender_decay": sender.alpha if index else 0.0,
+                "sender_decay": sender.estimate_decay if index else 0.0,
                 "activity": wanted.activity / max(1, self._steps[0] * self._steps[1]) / shape[1],
             }
             if index:

@@ -1,5 +1,6 @@
 // Batch driver of the SpikingGamma engine: samples over threads, loss at the readout, gradients summed in fixed order.
 #pragma once
+#include <memory>
 #include <stdexcept>
 #include "gamma/spans.hpp"
 
@@ -10,10 +11,9 @@ constexpr double MOST_SPIKES = 2147483647;  // that one event stands for
 struct Events {
     std::vector<int64_t> ptr;
     std::vector<int32_t> units;
-    std::vector<R> amounts, counts;  // what an event carries; spikes that it stands for (empty: one each)
-    void clear() { ptr.assign(1, 0); units.clear(); amounts.clear(); counts.clear(); }
+    std::vector<R> amounts;
+    void clear() { ptr.assign(1, 0); units.clear(); amounts.clear(); }
     EventView view() const { return {ptr.data(), units.data(), amounts.data()}; }
-    R count(size_t e) const { return counts.empty() ? R(1) : counts[e]; }
     void append(const BatchEvents& batch, int s, int n_steps) {  // sample s of a batch
         const int64_t *from = batch.ptr + (size_t)s * n_steps, moved = (int64_t)units.size() - from[0];
         for (int t = 1; t <= n_steps; t++) ptr.push_back(from[t] + moved);
@@ -105,8 +105,7 @@ struct Shard {
 struct Workspace {  // of a thread, kept between calls
     std::vector<uint64_t> spiking;
     std::vector<V> jump, count, signal, estimate, d, d_pre, error;
-    PerLayer cotangents;
-    State state;    // of a batch's sample
+    State state, cotangents;  // of a batch's sample; dL/dstate
     Window window;
 };
 static thread_local Workspace workspace;
@@ -144,24 +143,36 @@ static double loss_of(const GammaArguments& a, size_t row, int n_out, int ld, co
     return total;
 }
 
-// Spikes of a span in the order of steps and neurons.
-static void emit(const Packed& p, int n, int steps, const uint64_t* spiking, const V* jump, const V* count, Events& out) {
-    size_t size = out.units.size(), total = size;
+// Spikes of a span of layer l, in the order of steps and neurons: counted, and the input of the next layer.
+static void emit(const Network& net, int s, int l, int first_neuron, int t_call, const Span& span, Events& out) {
+    const GammaArguments& a = net.a;
+    const Packed& p = net.packed[l];
+    const int n = net.layer(l).n, steps = span.t1 - span.t0, used = (n + p.width() - 1) / p.width();
     const uint64_t last = ~uint64_t(0) >> (63 - (n - 1) % p.width());  // a block has at most 64 neurons
-    const int used = (n + p.width() - 1) / p.width();
-    for (int i = 0; i < steps * p.blocks; i++) total += __builtin_popcountll(spiking[i]);
+    int64_t& spikes = a.spikes[(size_t)s * (a.n_layers - 1) + l];
+    int64_t* neuron_spikes = a.neuron_spikes ? a.neuron_spikes + (size_t)s * a.n_hidden + first_neuron : nullptr;
+    size_t size = out.units.size(), total = size;
+    for (int i = 0; i < steps * p.blocks; i++) total += __builtin_popcountll(span.spiking[i]);
     out.units.resize(total);
     out.amounts.resize(total);
     for (int t = 0; t < steps; t++) {
-        const R* amount = (const R*)(jump + (size_t)t * p.ld);
+        const auto row = [&](const V* rows) { return (const R*)(rows + (size_t)t * p.ld); };
         for (int b = 0; b < used; b++) {
-            uint64_t bits = spiking[(size_t)t * p.blocks + b];
+            uint64_t bits = span.spiking[(size_t)t * p.blocks + b];
             if (b == used - 1) bits &= last;
             for (; bits; bits &= bits - 1) {
                 const int unit = b * p.width() + __builtin_ctzll(bits);
+                const R count = span.count ? row(span.count)[unit] : R(1);
+                if (!(count <= MOST_SPIKES)) {
+                    const double found[] = {double(s), double(t_call + t), double(l), double(unit), row(span.signal)[unit], count};
+                    #pragma omp critical
+                    std::copy(found, found + 6, a.failure);
+                    throw std::overflow_error("spikes");
+                }
+                spikes += (int64_t)count;
+                if (neuron_spikes) neuron_spikes[unit] += (int64_t)count;
                 out.units[size] = unit;
-                out.amounts[size++] = amount[unit];
-                if (count) out.counts.push_back(((const R*)(count + (size_t)t * p.ld))[unit]);
+                out.amounts[size++] = row(span.jump)[unit];
             }
         }
         out.ptr.push_back((int64_t)size);
@@ -172,27 +183,6 @@ static void emit(const Packed& p, int n, int steps, const uint64_t* spiking, con
 
 static void copy_rows(R* out, const V* rows, int steps, int ld, int n) {
     for (int t = 0; t < steps; t++) std::memcpy(out + (size_t)t * n, rows + (size_t)t * ld, sizeof(R) * n);
-}
-
-// Counts the spikes of a layer between two steps of the window; `row`: of the first of them in the call's arrays.
-static void count_spikes(const Network& net, int s, int l, int first_neuron, const Events& fired, int t0, int t1, int t_call,
-                         const V* signal) {
-    const GammaArguments& a = net.a;
-    for (int t = t0; t < t1; t++) {
-        for (int64_t e = fired.ptr[t]; e < fired.ptr[t + 1]; e++) {
-            const R count = fired.count(e);
-            const int unit = fired.units[e];
-            if (!(count <= MOST_SPIKES)) {
-                const R y = ((const R*)(signal + (size_t)(t - t0) * net.packed[l].ld))[unit];
-                const double found[] = {double(s), double(t_call + t - t0), double(l), double(unit), y, count};
-                #pragma omp critical
-                std::copy(found, found + 6, a.failure);
-                throw std::overflow_error("spikes");
-            }
-            a.spikes[(size_t)s * (a.n_layers - 1) + l] += (int64_t)count;
-            if (a.neuron_spikes) a.neuron_spikes[(size_t)s * a.n_hidden + first_neuron + unit] += (int64_t)count;
-        }
-    }
 }
 
 // Runs a sample on through the steps of the call, the next ones of its window.
@@ -219,8 +209,7 @@ static void run_forward(const Network& net, int s, Workspace& ws, State& state, 
                                l < last && a.estimates ? at_least(ws.estimate, rows) : nullptr};
             net.code(l).forward(L, p, span);
             if (l < last) {
-                if (!a.given) emit(p, L.n, steps, span.spiking, span.jump, span.count, w.events[l + 1]);
-                count_spikes(net, s, l, first_neuron, w.events[l + 1], t0, t1, t_call, span.signal);
+                if (!a.given) emit(net, s, l, first_neuron, t_call, span, w.events[l + 1]);
                 if (a.signals) copy_rows(a.signals[l] + row * L.n, span.signal, steps, p.ld, L.n);
                 if (a.estimates) copy_rows(a.estimates[l] + row * L.n, span.estimate, steps, p.ld, L.n);
                 continue;
@@ -261,17 +250,12 @@ static void run_backward(const Network& net, Workspace& ws, State& state, Window
             V* error = l ? at_least(ws.error, (size_t)net.code(l).weights * SPAN * p.ld) : nullptr;
             if (w.spans() && t1 < w.steps)  // the buckets of the last span are still there
                 net.code(l).forward(L, p, {in, t0, t1, w.n_kept, false, w.mark(net, l, t0), state.code[l].data(), w.trace[l].data()});
-            net.code(l).backward(L, p, {in, t0, t1, w.n_kept, w.trace[l].data(), ws.cotangents[l].data(), d, error,
+            net.code(l).backward(L, p, {in, t0, t1, w.n_kept, w.trace[l].data(), ws.cotangents.buckets[l].data(), d, error,
                                         shard ? shard->weights[l].data() : nullptr, shard ? shard->parameters[l].data() : nullptr,
                                         shard && L.grad_update ? shard->update[l].data() : nullptr});
             if (l) d = send_down(net, l, steps, error, ws);
         }
     }
-}
-
-static void clear_cotangents(const Network& net, Workspace& ws) {
-    ws.cotangents.resize(net.n());
-    for (int l = 0; l < net.n(); l++) ws.cotangents[l].assign(net.buckets(l), V{});
 }
 
 // Sum of one array over the shards, from blocks to (n_rows, n).
@@ -358,27 +342,25 @@ template <class F> static void for_samples(const Network& net, F f) {
 
 extern "C" {
 
-int gamma_run(const GammaArguments* arguments, void* record) {
+int gamma_run(const GammaArguments* arguments, void** record) {
     return guarded([&] {
         const std::vector<Packed> packed = pack_layers(*arguments);
         const Network net = {*arguments, packed};
-        const int T = arguments->n_steps;
+        const int T = arguments->n_steps, n_hidden = net.n() - 1;
+        std::unique_ptr<Record> spikes(record ? new Record((size_t)arguments->n_samples * n_hidden) : nullptr);
         for_samples(net, [&](int s, Workspace& ws, Shard* shard) {
             ws.state.clear(net);
             ws.window.open(net, T, shard ? std::min(T, SPAN) : 0);
             run_forward(net, s, ws, ws.state, ws.window);
-            for (int l = 1; record && l < net.n(); l++)
-                (*static_cast<Record*>(record))[(size_t)s * (net.n() - 1) + l - 1] = ws.window.events[l];
+            for (int l = 0; record && l < n_hidden; l++) (*spikes)[(size_t)s * n_hidden + l] = ws.window.events[l + 1];
             if (!shard || arguments->loss == NONE) return;
-            clear_cotangents(net, ws);
+            ws.cotangents.clear(net);
             run_backward(net, ws, ws.state, ws.window, shard);
         });
+        if (record) *record = spikes.release();
     });
 }
 
-int gamma_record(int size, void** record) {
-    return guarded([&] { *record = new Record(size); });
-}
 int64_t gamma_recorded(void* record, int index) { return (int64_t)(*static_cast<Record*>(record))[index].units.size(); }
 void gamma_copy(void* record, int index, int64_t* ptr, int32_t* units, R* amounts) {
     const Events& e = (*static_cast<Record*>(record))[index];

@@ -79,15 +79,12 @@ class GammaEngine:
         if not call.options.record:
             return call.check(self.library.gamma_run(call.arguments, self.ffi.NULL))
         record, n_hidden = self.ffi.new("void**"), len(self.codes) - 1
-        call.check(self.library.gamma_record(events.n_samples * n_hidden, record))
-        try:
-            result = call.check(self.library.gamma_run(call.arguments, record[0]))
-            result.recorded = [
-                [self._recorded(record[0], sample * n_hidden + layer, events.n_steps) for layer in range(n_hidden)]
-                for sample in range(events.n_samples)
-            ]
-        finally:
-            self.library.gamma_free(record[0])
+        result = call.check(self.library.gamma_run(call.arguments, record))
+        spikes = self.ffi.gc(record[0], self.library.gamma_free)
+        result.recorded = [
+            [self._recorded(spikes, sample * n_hidden + layer, events.n_steps) for layer in range(n_hidden)]
+            for sample in range(events.n_samples)
+        ]
         return result
 
     def _recorded(self, record, index: int, n_steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

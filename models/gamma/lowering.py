@@ -89,14 +89,14 @@ class LayerNumbers:
         Values of ``c0 ...`` in the code.
     scales : (n_weights,) array
         Factor with which each weight's jump enters its bucket.
-    alpha : float
+    estimate_decay : float
         Decay of the estimate over one step (0 for a readout).
     """
 
     A: np.ndarray
     constants: np.ndarray
     scales: np.ndarray
-    alpha: float
+    estimate_decay: float
 
 
 def lower(model: SpikingGammaModel, dt: float) -> tuple[LayerCode, LayerNumbers]:

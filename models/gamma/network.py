@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from brian2 import Quantity, ms, second
 
@@ -13,38 +11,17 @@ from ...equations.memory import memory_update
 from ...equations.text import positive_times
 from ..checks import checked_sizes, checked_theta
 from ..errors import NetworkError
-from ..events import StepEvents, bin_events
-from ..readout import decisions, loss_window, scores
+from ..events import bin_events
+from ..readout import decisions, scores
 from ..storage import StoredNetwork
 from .call import EngineResult, LayerParameters
 from .engine import GammaEngine
 from .layers import lowered, numbers_of
+from .learning import DecodedLearner
 from .lowering import LayerNumbers
-from .windows import default_window, online_gradient
-
-RULES = ("filter", "direct", "detached", "online")
 
 
-@dataclass
-class GammaGradient:
-    """Loss of a batch, its gradient and what was seen on the way.
-
-    Attributes
-    ----------
-    loss : float
-        Mean over samples and read steps.
-    gradients : dict of str to array
-        Same names and shapes as `SpikingGammaNetwork.parameters`; time constants in units of 1/second.
-    run : EngineResult
-        Readout and spike counts of the batch.
-    """
-
-    loss: float
-    gradients: dict[str, np.ndarray]
-    run: EngineResult
-
-
-class SpikingGammaNetwork(StoredNetwork):
+class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
     """Fully connected SpikingGamma network of any depth with a linear, non-spiking readout.
 
     Parameters
@@ -141,7 +118,7 @@ class SpikingGammaNetwork(StoredNetwork):
                 w = rng.normal(scale=scale / np.sqrt(self.K), size=(self.K, n_pre, n_post))
             else:
                 w = rng.normal(scale=scale, size=(n_pre, n_post))
-                # Random signs would cancel what the buckets share; positive ones leave the sign to w.
+                # With random signs the buckets would cancel; positive v leaves the sign to w.
                 v = rng.uniform(0.5, 1.5, size=(self.K, n_post)) / self.K
             parameters[f"{name}.w"] = w.astype(self.dtype)
             if self.buckets == "neuron":
@@ -265,12 +242,6 @@ class SpikingGammaNetwork(StoredNetwork):
         asked[:, : self._first_step()] = False
         return int((readout.argmax(axis=2) == labels)[asked].sum()), int(asked.sum())
 
-    def constrain(self) -> None:
-        """Keep trained time constants positive after an optimiser's step."""
-        for name, value in self.parameters.items():
-            if name.endswith(".tau"):
-                np.maximum(value, 0.1 * float(self.dt), out=value)
-
     def rows_per_event(self) -> int:
         """Rows of weights that one event adds."""
         return self.K if self.buckets == "synapse" else 1
@@ -279,61 +250,6 @@ class SpikingGammaNetwork(StoredNetwork):
         return int(np.ceil(float(self.read_from) / float(self.dt) - 1e-9))
 
     # -- learning ----------------------------------------------------------------------------------------------
-
-    def gradient(
-        self,
-        events: StepEvents,
-        labels=None,
-        *,
-        targets=None,
-        weight=None,
-        loss="cross_entropy",
-        rule="filter",
-        activity=0.0,
-        analog=False,
-        window=None,
-    ) -> GammaGradient:
-        """Loss and decoded gradient of a batch; see `loss_and_grad` for the arguments."""
-        if rule not in RULES:
-            raise NetworkError(f"rule='{rule}' is unknown; available: {', '.join(RULES)}.")
-        events = bin_events(events, self.dt)
-        steps = (events.n_samples, events.n_steps)
-        labels, weight = loss_window(steps, labels, weight, self._first_step(), self.sizes[-1])
-        options = {"loss": loss, "labels": labels, "targets": targets, "weight": weight, "activity": activity}
-        options["train_tau"] = self.train_tau
-        if rule == "online":
-            window = default_window(self) if window is None else window
-            run = online_gradient(self.engine(), self.layer_parameters(), events, window=window, **options)
-        else:
-            run = self._run(events, gradient=True, analog=analog, rule=rule, **options)
-        return GammaGradient(float(run.losses.sum()), self.named_gradients(run), run)
-
-    def loss_and_grad(self, events, labels=None, *, rule="filter", **options) -> tuple[float, dict]:
-        """Loss of a batch and its decoded gradient.
-
-        Parameters
-        ----------
-        events : EventArchive or StepEvents
-        labels : (n_samples,) or (n_samples, n_steps) array of int
-            For cross entropy; -1 leaves a step out.
-        rule : {'filter', 'direct', 'detached', 'online'}
-            How errors pass a hidden layer's buckets; the sigma-delta code is taken as transparent by all.
-            ``'filter'``: back through the memory in time, exactly. ``'online'``: the same in one pass with memory
-            constant in time, cut off after `window` steps. ``'direct'``: every bucket counts as an instantaneous
-            copy. ``'detached'``: only bucket 0 does, the others as constants.
-        **options
-            ``loss`` ('cross_entropy' per step or 'squared_error' against ``targets`` (n_samples, n_steps, n_out)),
-            ``weight`` (n_samples, n_steps) of each step (normalised to mean one over the read steps), ``activity``
-            (penalty on the mean hidden signal), ``analog`` (the spike-free network, whose gradient this is exactly).
-
-        Returns
-        -------
-        loss : float
-            Mean over samples and read steps.
-        gradients : dict of str to array
-        """
-        result = self.gradient(events, labels, rule=rule, **options)
-        return result.loss, result.gradients
 
     def named_gradients(self, run: EngineResult) -> dict[str, np.ndarray]:
         """Gradients of an engine call under the names of `parameters`."""
@@ -380,9 +296,6 @@ class SpikingGammaNetwork(StoredNetwork):
         from .brian import run_brian2
 
         return run_brian2(self, events, device=device, **options)
-
-    def __getstate__(self):
-        return self.__dict__ | {"_engines": {}}  # compiled again, or taken from the cache, at the next use
 
     # -- storage -----------------------------------------------------------------------------------------------
 

@@ -5,9 +5,6 @@ extern "C" {
 #include "gamma/arguments.h"
 }
 
-static inline V floor(V x) { for (int i = 0; i < LANES; i++) x[i] = std::floor(x[i]); return x; }
-static inline V sign(V x) { return Gate(x) - Gate(-x); }
-
 struct EventView {  // step t holds events ptr[t] .. ptr[t + 1]
     const int64_t* ptr;
     const int32_t* units;

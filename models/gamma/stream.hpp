@@ -4,7 +4,6 @@
 // The reverse starts at the newest step and runs back over both windows; only the older one, whose errors have had a
 // whole window of time to arrive, gives gradients. What is cut off is the tail of the gamma kernels beyond a window.
 #pragma once
-#include <memory>
 #include "gamma/driver.hpp"
 
 struct Stream {  // one sample
@@ -52,7 +51,7 @@ int gamma_reverse(void* stream, const GammaArguments* arguments, int flush) {
         const Network net = {*arguments, packed};
         for_samples(net, [&](int s, Workspace& ws, Shard* shard) {
             Stream& m = all.samples[s];
-            clear_cotangents(net, ws);
+            ws.cotangents.clear(net);
             run_backward(net, ws, m.state, m.newer, flush ? shard : nullptr);
             run_backward(net, ws, m.state, m.older, shard);
             std::swap(m.older, m.newer);

@@ -20,6 +20,7 @@ static inline V lanes(V x) { return x; }
 static inline V lanes(R x) { return V{} + x; }
 static inline V lanes(int x) { return V{} + R(x); }
 static inline V Gate(V x) { return x > V{} ? V{} + R(1) : V{}; }
+static inline V sign(V x) { return Gate(x) - Gate(-x); }
 static inline V abs(V x) { return x < V{} ? -x : x; }
 static inline V clip(V x, V lo, V hi) { x = x < lo ? lo : x; return x > hi ? hi : x; }
 #define LANEWISE(name)                                              \
@@ -28,7 +29,7 @@ static inline V clip(V x, V lo, V hi) { x = x < lo ? lo : x; return x > hi ? hi 
         return x;                                                   \
     }
 LANEWISE(exp) LANEWISE(expm1) LANEWISE(log) LANEWISE(log1p) LANEWISE(sqrt) LANEWISE(sin) LANEWISE(cos) LANEWISE(tanh)
-LANEWISE(ceil)
+LANEWISE(ceil) LANEWISE(floor)
 #undef LANEWISE
 template <class B> static inline V _brian_pow(V x, B y) {
     const V power = lanes(y);

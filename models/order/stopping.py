@@ -43,6 +43,9 @@ class Stop:
             raise NetworkError(f"The stop rule '{self.rule}' needs a whole number >= {least}, not {self.value}.")
 
 
+DRAINED = Stop()
+
+
 def drained() -> Stop:
     """Run until the queue is empty and all current has been received."""
     return Stop()

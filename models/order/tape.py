@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
 from ...equations.display import DisplayedFields
 from ..errors import NetworkError
+from .outcome import Latency, Outcome, SpikeList
 
 EMITTED, RESTING = 1, 2
 
@@ -75,41 +75,7 @@ class Tape(DisplayedFields):
 
 
 @dataclass(frozen=True, repr=False)
-class SpikeList(DisplayedFields):
-    """Emitted spikes in processing order, arrays of equal length; neurons count from 0 without the input.
-
-    Within a forward step all spikes are simultaneous; they are listed by ascending neuron.
-    """
-
-    sample: np.ndarray
-    timestep: np.ndarray
-    step: np.ndarray
-    neuron: np.ndarray
-
-    def __len__(self):
-        return len(self.neuron)
-
-
-@dataclass(frozen=True)
-class Latency:
-    """How long until an output spike, per sample; infinite where there was none.
-
-    Attributes
-    ----------
-    spikes : (n_samples,) array
-        Network spikes, those of the same forward step included.
-    forward_steps : (n_samples,) array
-    ms : (n_samples,) array
-        End of the timestep, before which its frame is not complete (continuous time: of the spike itself).
-    """
-
-    spikes: np.ndarray
-    forward_steps: np.ndarray
-    ms: np.ndarray
-
-
-@dataclass(frozen=True, repr=False)
-class AsynchronousResult(DisplayedFields):
+class AsynchronousResult(Outcome):
     """Outcome of `AsynchronousNetwork.run`.
 
     Attributes
@@ -140,33 +106,14 @@ class AsynchronousResult(DisplayedFields):
     state: np.ndarray | None = None
 
     @property
-    def predictions(self) -> np.ndarray:
-        """Class with the most output spikes, (n_samples,); the lower one of equals."""
-        return self.outputs.sum(axis=1).argmax(axis=1)
-
-    @property
     def queue_mean(self) -> np.ndarray:
         """Mean queue depth over forward steps, (n_samples, T)."""
         return self.counters["queue_sum"] / np.maximum(self.counters["forward_steps"], 1)
 
     @property
-    def spikes(self) -> SpikeList:
+    def spike_list(self) -> SpikeList:
         """Emitted spikes in processing order."""
         return self._recorded().order
-
-    @property
-    def counts(self) -> np.ndarray:
-        """Spikes per sample, timestep and neuron, (n_samples, T, N)."""
-        return self.sparse_counts.toarray().reshape(*self.outputs.shape[:2], self.n_neurons)
-
-    @property
-    def sparse_counts(self) -> sparse.csr_array:
-        """Spikes per neuron, one row per (sample, timestep)."""
-        spikes = self.spikes
-        n_samples, n_steps = self.outputs.shape[:2]
-        rows = spikes.sample * n_steps + spikes.timestep
-        ones = np.ones(len(rows), np.int32)
-        return sparse.csr_array((ones, (rows, spikes.neuron)), shape=(n_samples * n_steps, self.n_neurons))
 
     def latency(self, labels=None) -> Latency:
         """Decision latency to the first output spike, or to the first of the labelled class.
@@ -201,7 +148,7 @@ class AsynchronousResult(DisplayedFields):
 
 
 @dataclass(frozen=True, repr=False)
-class TimedResult(DisplayedFields):
+class TimedResult(Outcome):
     """Outcome of a run in continuous time.
 
     Attributes
@@ -246,13 +193,22 @@ class TimedResult(DisplayedFields):
         return self.counts[:, None, self.n_neurons - self.n_outputs :]
 
     @property
-    def predictions(self) -> np.ndarray:
-        """Class with the most output spikes, (n_samples,); the lower one of equals."""
-        return self.outputs.sum(axis=1).argmax(axis=1)
+    def spike_list(self) -> SpikeList:
+        """Emitted spikes, ascending in time; all in timestep 0 and forward step 0, as there are none."""
+        none = np.zeros(len(self.neurons), np.int64)
+        return SpikeList(self.samples, none, none, self.neurons)
+
+    @property
+    def counters(self) -> dict[str, np.ndarray]:
+        """``spikes``, ``synaptic_operations`` and ``threshold_tests``, (n_samples, 1) each."""
+        return {
+            "spikes": np.diff(self.offsets)[:, None],
+            "synaptic_operations": self.synaptic_operations[:, None],
+            "threshold_tests": self.threshold_tests[:, None],
+        }
 
     def latency(self, labels=None) -> Latency:
-        """Decision latency to the first output spike, or to the first of the labelled class; no forward
-        steps."""
+        """Decision latency to the first output spike, or to the first of the labelled class; no forward steps."""
         output = self.neurons - (self.n_neurons - self.n_outputs)
         samples, n = self.samples, len(self.offsets) - 1
         hit = output >= 0 if labels is None else output == np.asarray(labels)[samples]

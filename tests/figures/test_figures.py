@@ -14,16 +14,9 @@ from matplotlib.figure import Figure
 
 from brian2grad.models import SpikingGammaNetwork
 from brian2grad.training import EventArchive, Run, TrainingError
-from brian2grad.training.plots.gamma import (
-    STYLE,
-    by_activity,
-    draw_evidence,
-    history_figure,
-    pixels,
-    save_figure,
-    simulation_figure,
-    some_active,
-)
+from brian2grad.training.plots.history import history_figure
+from brian2grad.training.plots.sample import by_activity, draw_evidence, pixels, simulation_figure, some_active
+from brian2grad.training.plots.style import STYLE, STYLE_FILE, save_figure
 
 FIGURES = Path(__file__).resolve().parents[2] / "figures"
 SCRIPTS = sorted(path.stem for path in FIGURES.glob("*.py") if not path.stem.startswith("_"))
@@ -102,8 +95,9 @@ def test_every_script_is_listed_with_its_claim(script):
         assert "Claim:" in script(name).__doc__
 
 
-def test_library_style_is_part_of_the_style_file():
-    with matplotlib.style.context(FIGURES / "figures.mplstyle"):
+def test_library_and_figures_share_one_style_file():
+    assert [path for path in FIGURES.parent.rglob("*.mplstyle") if ".venv" not in path.parts] == [STYLE_FILE]
+    with matplotlib.style.context(STYLE_FILE):
         assert {key: matplotlib.rcParams[key] for key in STYLE} == STYLE
 
 

@@ -144,7 +144,7 @@ def test_gamma_gradient_is_bit_equal(rule, first, random_network):
         network = random_network((6, 5, 4, 3), threads=threads, dtype="float32", train_tau=True)
         for _ in range(REPEATS):
             found = network.gradient(events, labels, rule=rule, **window)
-            runs.append({"loss": found.loss, "readout": found.run.readout, "spikes": found.run.spikes})
+            runs.append({"loss": found.loss, "readout": found.outputs, "spikes": found.outcome.spikes})
             runs[-1] |= found.gradients
     same_values(runs)
 

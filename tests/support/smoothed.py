@@ -1,14 +1,15 @@
 """The network whose gradient unlayered backprop is: every spike is replaced by a smooth function of the parameters that
-has the spike's value at the parameters of the tape, and the surrogate's primitive as its course. Dense, in NumPy.
+has the spike's value at the parameters of the tape, and follows the surrogate's primitive from there. Dense, in NumPy.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from surrogates import primitive
 
+from brian2grad.models.asynchronous.losses import cross_entropy
 from brian2grad.models.order.draws import field_of, uniform
 from brian2grad.models.order.tape import RESTING
-from brian2grad.training.asynchronous.losses import cross_entropy
 
 
 class Smoothed:
@@ -28,7 +29,7 @@ class Smoothed:
         self.start = {
             **{f"projection{k}.w": p.weights.copy() for k, p in enumerate(case.connectivity.projections)},
             "neurons.V_th": case.theta.copy(),
-            "neurons.tau": case.tau.copy(),
+            "neurons.tau_m": case.tau.copy(),
             "neurons.sigma": np.full(case.N, float(case.sigma)),
         }
         self.loss(self.start)  # fills `base`
@@ -40,7 +41,7 @@ class Smoothed:
             [parameters[f"projection{k}.w"] for k in range(len(case.connectivity.projections))]
         )
         W_in, W = net.dense()
-        leak, theta = np.exp(-1e-3 / parameters["neurons.tau"]), parameters["neurons.V_th"]
+        leak, theta = np.exp(-1e-3 / parameters["neurons.tau_m"]), parameters["neurons.V_th"]
         value = 0.0
         n_samples, n_steps = self.tape.steps.shape
         for s in range(n_samples):
@@ -81,10 +82,10 @@ class Smoothed:
                 U = np.where(R, 0.0, U) if case.refractory else U
                 x = U - theta
                 x0 = self.base.setdefault((g, "x"), x.copy())
-                smooth = tested * (spec.primitive(x) - spec.primitive(x0))
+                smooth = tested * (primitive(spec, x) - primitive(spec, x0))
                 if case.sigma:
                     received = self.base.setdefault((g, "received"), received.copy())
-                    by_sigma = spec.primitive(received - sigma) - spec.primitive(received - case.sigma)
+                    by_sigma = primitive(spec, received - sigma) - primitive(spec, received - case.sigma)
                     deeper = np.arange(case.N) >= case.connectivity.sizes[1]  # the first population's sigma is fixed
                     smooth = smooth * (received > case.sigma) + tested * deeper * (x0 > 0) * by_sigma
                 smooth = spike + smooth

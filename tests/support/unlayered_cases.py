@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from brian2 import ms
 
+from brian2grad.models import AsynchronousNetwork
 from brian2grad.models.asynchronous.connectivity import Connectivity, Projection
+from brian2grad.models.asynchronous.losses import AsyncLoss
 from brian2grad.models.events import StepEvents
+from brian2grad.models.gradients import Unlayered
 from brian2grad.models.order.schedulers import FifoScheduler, LayerSynchronous, MomentumScheduler, RandomScheduler
-from brian2grad.training.asynchronous.losses import AsyncLoss
-from brian2grad.training.asynchronous.network import TrainableAsynchronous
-from brian2grad.training.asynchronous.unlayered import Unlayered
 
 SIZES, N_IN, N_OUT, T, NOISE = [5, 7, 6, 4], 5, 4, 5, 0.3
 SCHEDULERS = {
@@ -59,18 +59,18 @@ class Case:
         self.labels = rng.integers(0, N_OUT, self.n_samples)
         self.loss = AsyncLoss(kind=self.kind, first=0.5 if self.kind == "counts" else 0.0, **LOSS)
 
-    def network(self) -> TrainableAsynchronous:
+    def network(self) -> AsynchronousNetwork:
         """The network, in double precision."""
-        trained = ("w", "V_th", "tau") + ("sigma",) * bool(self.sigma)
-        return TrainableAsynchronous(
+        trained = ("w", "V_th", "tau_m") + ("sigma",) * bool(self.sigma)
+        return AsynchronousNetwork(
             self.connectivity, tau_m=self.tau * 1e3 * ms, V_th=self.theta, dt=1 * ms,
             scheduler=SCHEDULERS[self.policy], forward_group=self.F, refractory=self.refractory,
             refractory_dropout=self.refractory_dropout, spike_dropout=self.spike_dropout, sigma=self.sigma,
-            seed=self.seed, dtype="float64", threads=self.threads, unlayered=self.unlayered, loss=self.loss, clip=None,
-            trained=trained,
+            seed=self.seed, dtype="float64", threads=self.threads, trained=trained,
         )  # fmt: skip
 
     def gradient(self):
         """Gradient by the compiled reverse pass, in the run drawn from the case's seed."""
         options = {"scheduler": SCHEDULERS[self.policy], "forward_group": self.F, "seed": self.seed}
+        options |= {"goal": self.loss, "rule": replace(self.unlayered, clip=None)}
         return self.network().gradient(step_events(self.frames), self.labels, **options)

@@ -9,6 +9,8 @@ import pytest
 from brian2 import ms
 
 from brian2grad.models import SpikingGammaNetwork
+from brian2grad.models.gamma.losses import CrossEntropy
+from brian2grad.models.gradients import Filter, Online
 from brian2grad.training import EventArchive, Run, RunError, TrainingError, TrainingOptions, make_task, train
 from brian2grad.training.tasks import augment, sensor_of
 
@@ -86,10 +88,11 @@ def test_threshold_schedule(task, tmp_path):
 
 def test_window_of_the_online_rule_is_a_time():
     options = TrainingOptions(rule="online", window_ms=100.0, activity=0.2)
-    assert options.learning(0.01) == {"rule": "online", "activity": 0.2, "window": 10}
-    assert options.learning(0.002)["window"] == 50
-    assert "window" not in TrainingOptions(rule="online").learning(0.01)
-    assert "window" not in TrainingOptions(rule="filter", window_ms=100.0).learning(0.01)
+    network, finer = (SpikingGammaNetwork([2, 2], dt=dt * ms) for dt in (10, 2))
+    assert options.learning(network) == {"rule": Online(10), "goal": CrossEntropy(activity=0.2)}
+    assert options.learning(finer)["rule"] == Online(50)
+    assert TrainingOptions(rule="online").learning(network)["rule"] == Online()
+    assert TrainingOptions(rule="filter", window_ms=100.0).learning(network)["rule"] == Filter()
 
 
 def test_interruption_within_an_epoch_keeps_the_last_one(task, tmp_path):

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from brian2 import second
 
+from brian2grad.models.parameters import ParameterInfo
 from brian2grad.training.errors import TrainingError
 from brian2grad.training.optimisers import SGD, Adam, make_optimiser, ramp, schedule_factor
 
@@ -29,7 +31,8 @@ def test_sgd_with_momentum():
 
 def test_time_constants_move_by_a_relative_amount():
     value = {"layer1.tau": np.array([0.03, 0.03])}
-    Adam(0.01).step(value, {"layer1.tau": np.array([0.0, 5.0])})
+    info = {"layer1.tau": ParameterInfo(unit=second, scale="relative")}
+    Adam(0.01).step(value, {"layer1.tau": np.array([0.0, 5.0])}, info=info)
     np.testing.assert_allclose(value["layer1.tau"], [0.03, 0.03 * 0.99], rtol=1e-6)
 
 

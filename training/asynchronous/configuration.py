@@ -8,15 +8,16 @@ import numpy as np
 from brian2 import ms
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from ...models.asynchronous.losses import AsyncLoss
 from ...models.asynchronous.network import AsynchronousNetwork
+from ...models.gradients import Online, Unlayered
+from ...models.order.orders import ForwardGroups
 from ..configuration.orders import MIXED, MIXED_GROUPS, make_scheduler, mixed_order, parse_group
 from ..configuration.schema import Configuration, ForwardGroup, Order, Untimed, section_of
 from ..errors import TrainingError
+from ..loop import TrainingOptions
 from ..runs import Run
 from ..tasks import Task
-from .losses import AsyncLoss
-from .network import TrainableAsynchronous
-from .unlayered import ForwardGroups, Unlayered
 
 Kind = Literal["counts", "membrane", "latency"]
 _PLAIN = ("weight_scale", "refractory", "refractory_dropout", "spike_dropout", "input_dropout", "sigma", "dtype")
@@ -49,9 +50,9 @@ _Gradient = section_of(
 class UnlayeredTable(_Gradient):
     """``[unlayered]``: the surrogate gradient, what it trains, and the orders it is taken in."""
 
-    clip: Annotated[float, Field(ge=0)] = 1.0
+    clip: Annotated[float, Field(ge=0)] | None = 1.0
     groups: list[ForwardGroup] | None = None
-    trained: list[Literal["w", "V_th", "tau", "sigma"]] = ["w"]
+    trained: list[Literal["w", "V_th", "tau_m", "tau", "sigma"]] = ["w"]
     mixed_schedulers: list[Untimed] = list(MIXED)
     mixed_groups: list[ForwardGroup] = list(MIXED_GROUPS)
 
@@ -66,8 +67,17 @@ class AsyncConfiguration(Configuration):
     unlayered: UnlayeredTable = UnlayeredTable()
     loss: LossTable = LossTable()
 
+    def options(self) -> TrainingOptions:
+        """Options of the training loop, with the loss and the gradient of their own sections."""
+        rule = Unlayered(**{name: getattr(self.unlayered, name) for name in _Gradient.model_fields})
+        given = self.training.given()
+        if given.get("rule") == Online.name:
+            window = given.get("window_ms", 0) / self.data.dt_ms
+            rule = Online(max(1, round(window)) if window else None, within=rule)
+        return TrainingOptions(**(given | {"loss": AsyncLoss(**self.loss.model_dump()), "rule": rule}))
 
-def build(config: dict, task: Task, seed: int, threads: int | None = None) -> TrainableAsynchronous:
+
+def build(config: dict, task: Task, seed: int, threads: int | None = None) -> AsynchronousNetwork:
     """New network of a configuration, with as many inputs and outputs as the task needs."""
     if task.per_step:
         raise TrainingError("This data set has a label for every step; asynchronous networks learn one per sample.")
@@ -76,7 +86,7 @@ def build(config: dict, task: Task, seed: int, threads: int | None = None) -> Tr
     n_out, n_hidden = network.n_classes or task.n_classes, sum(network.hidden)
     name, order = network.scheduler or "random", network.given()
     groups = tuple(parse_group(group) for group in gradient.groups or ())
-    return TrainableAsynchronous(
+    return AsynchronousNetwork(
         [task.events.n_units, *network.hidden, n_out],
         tau_m=_per_neuron(network.tau_m_ms, network.output_tau_m_ms, n_hidden, n_out) * ms,
         V_th=_per_neuron(network.V_th, network.output_V_th, n_hidden, n_out),
@@ -86,9 +96,6 @@ def build(config: dict, task: Task, seed: int, threads: int | None = None) -> Tr
         **{k: order[k] for k in _PLAIN if k in order},
         seed=seed,
         threads=threads,
-        unlayered=Unlayered(**{k: getattr(gradient, k) for k in _Gradient.model_fields}),
-        loss=AsyncLoss(**checked.loss.model_dump()),
-        clip=gradient.clip,
         groups=ForwardGroups(groups) if groups else None,
         order=mixed_order(order, gradient.mixed_schedulers, gradient.mixed_groups) if name == "mixed" else None,
         trained=tuple(gradient.trained),

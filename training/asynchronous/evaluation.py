@@ -8,11 +8,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...equations.display import DisplayedFields
-from ...models.order.stopping import Stop, first_output, further_steps
+from ...models.checks import OWN
+from ...models.order.outcome import Outcome
+from ...models.order.stopping import DRAINED
 from ..errors import TrainingError
+from ..metrics import balanced_accuracy
 from ..tasks import Task
 
-COUNTED = ("spikes", "synaptic_operations", "threshold_tests", "forward_steps", "delivered", "queue_max")
+# Counters that are kept, and how those of a sample's timesteps come together.
+COUNTED = {
+    **dict.fromkeys(("spikes", "synaptic_operations", "threshold_tests", "forward_steps", "delivered"), np.sum),
+    "queue_max": np.max,
+}
 
 
 @dataclass(repr=False)
@@ -55,8 +62,7 @@ class AsyncEvaluation(DisplayedFields):
     @property
     def balanced_accuracy(self) -> float:
         """Mean over classes of the fraction recognised."""
-        present = [c for c in range(self.n_classes) if (self.labels == c).any()]
-        return float(np.mean([(self.predictions == c)[self.labels == c].mean() for c in present]))
+        return balanced_accuracy(self.labels, self.predictions)
 
     @property
     def spikes_per_neuron(self) -> float:
@@ -107,22 +113,8 @@ class AsyncEvaluation(DisplayedFields):
         }
 
 
-def stop_rule(stop) -> Stop | str:
-    """Read ``drained``, ``first-output`` or a number of further forward steps; the last two end the sample.
-
-    The first output spike of a sample is its decision, so nothing after it is run, later timesteps neither.
-    """
-    if isinstance(stop, Stop) or stop in (None, "drained"):
-        return stop or "drained"
-    if stop == "first-output":
-        return first_output(scope="sample")
-    if str(stop).isdigit():
-        return further_steps(int(stop), scope="sample")
-    raise TrainingError(f"stop = '{stop}' is unknown; use drained, first-output or a number of further forward steps.")
-
-
 def evaluate_async(
-    network, task: Task, *, scheduler=None, forward_group="default", stop="drained", dtype=None, batch=200, seed=None,
+    network, task: Task, *, scheduler=None, forward_group=OWN, stop=DRAINED, dtype=None, batch=200, seed=None,
     on_sample=None,
 ) -> AsyncEvaluation:  # fmt: skip
     """Run a task through the compiled engine, without the dropouts of training.
@@ -133,7 +125,7 @@ def evaluate_async(
     task : Task
     scheduler, forward_group, dtype, seed
         Instead of the network's own.
-    stop : {'drained', 'first-output'}, int or Stop
+    stop : Stop
     batch : int
     on_sample : callable, optional
         Called with the number of samples done.
@@ -145,31 +137,31 @@ def evaluate_async(
         ids = np.arange(first, min(first + batch, len(task)))
         result = network.run(
             task.events.take(ids), record=True, scheduler=scheduler, forward_group=forward_group,
-            stop=stop_rule(stop), dtype=dtype, seed=seed, sample_ids=ids,
+            stop=stop, dtype=dtype, seed=seed, sample_ids=ids,
         )  # fmt: skip
-        parts.append(part_of(network, result, task.labels[ids]))
+        parts.append(summary(network, result, task.labels[ids]))
         if on_sample:
             on_sample(int(ids[-1]) + 1)
     return joined(network, task, parts, time.perf_counter() - began)
 
 
-def part_of(network, result, labels) -> dict:
-    """What is kept of the run of a batch."""
+def summary(network, outcome: Outcome, labels) -> dict:
+    """What is kept of the run of a batch; nan for what the engine does not count."""
     sizes = network.connectivity.sizes[1:]
     layer = np.repeat(np.arange(len(sizes)), sizes)
-    spikes, n = result.spikes, len(labels)
+    spikes, n = outcome.spike_list, len(labels)
     per_layer = np.bincount(spikes.sample * len(sizes) + layer[spikes.neuron], minlength=n * len(sizes))
-    totals = result.outputs.sum(axis=1)
-    latencies = result.latency(), result.latency(labels)
+    totals = outcome.outputs.sum(axis=1)
+    latencies = outcome.latency(), outcome.latency(labels)
+    uncounted = np.full((n, 1), np.nan)
     names = ("spikes", "forward_steps", "ms")
     return {
         "predictions": np.where(totals.any(axis=1), totals.argmax(axis=1), -1),
         "spikes": per_layer.reshape(n, len(sizes)),
         **{f"latency.{name}": np.stack([getattr(found, name) for found in latencies], axis=1) for name in names},
         **{
-            f"counted.{name}": values.max(axis=1) if name.endswith("max") else values.sum(axis=1)
-            for name, values in result.counters.items()
-            if name in COUNTED
+            f"counted.{name}": together(outcome.counters.get(name, uncounted), axis=1)
+            for name, together in COUNTED.items()
         },
     }
 

@@ -1,12 +1,13 @@
-"""Asynchronous networks that learn on the way: an update every few timesteps of a stream without end."""
+"""Asynchronous networks that learn online: an update every few timesteps of an endless stream."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from ...models.asynchronous.network import AsynchronousNetwork
 from ...models.events import StepEvents
+from ...models.gradients import accepted
 from ..errors import TrainingError
-from .network import TrainableAsynchronous
 
 
 class AsynchronousLearner:
@@ -17,10 +18,13 @@ class AsynchronousLearner:
 
     Parameters
     ----------
-    network : TrainableAsynchronous
-        Its loss must look at single timesteps: kind ``'counts'`` or ``'membrane'``, without ``total``, ``first`` and
-        ``haste``.
+    network : AsynchronousNetwork
     optimiser : Adam or SGD
+    goal : AsyncLoss, optional
+        It must look at single timesteps: kind ``'counts'`` or ``'membrane'``, without ``total``, ``first`` and
+        ``haste``.
+    rule : Unlayered, optional
+        Gradient within a window.
     n_streams : int
         Streams side by side; an update uses the mean gradient.
     window : int
@@ -34,11 +38,14 @@ class AsynchronousLearner:
         Membranes.
     """
 
-    def __init__(self, network: TrainableAsynchronous, optimiser, *, n_streams: int = 1, window: int = 1):
+    def __init__(
+        self, network: AsynchronousNetwork, optimiser, *, goal=None, rule=None, n_streams: int = 1, window: int = 1
+    ):
         if n_streams < 1 or window < 1:
             raise TrainingError(f"n_streams = {n_streams}, window = {window}: both must be at least 1.")
-        network.require_timestep_loss()
-        self.network, self.optimiser = network, optimiser
+        self.goal = accepted(goal, network.goals_accepted, network, "goal")
+        self.goal.require_timesteps()
+        self.network, self.optimiser, self.rule = network, optimiser, rule
         self.n_streams, self.window = int(n_streams), int(window)
         self.timesteps, self.updates = 0, 0
         self.state = self._start = np.zeros((n_streams, network.n_neurons), network.dtype)
@@ -69,23 +76,23 @@ class AsynchronousLearner:
         """
         network = self.network
         self._parts.append(self._one_step(events))
-        network.begin_batch(self.updates, 0.0)
+        network.begin(self.updates, 0.0)
         first, full = self.timesteps - len(self._parts) + 1, len(self._parts) == self.window
         self.timesteps += 1
         if not full:
-            scheduler, group, seed = network.batch_order()
-            result = network.run(
-                self._parts[-1], scheduler=scheduler, forward_group=group, seed=seed, training=True,
-                counter=self.updates, state=self.state, first_step=self.timesteps - 1,
-            )  # fmt: skip
+            part = {"state": self.state, "first_step": self.timesteps - 1}
+            result = network.run(self._parts[-1], training=True, **network.batch_order(), **part)
             self.state = result.state
             return result.outputs[:, 0]
-        found = network.gradient(StepEvents.concatenate(self._parts), labels, state=self._start, first_step=first)
-        self.optimiser.step(network.parameters, found.gradients)
+        found = network.gradient(
+            StepEvents.concatenate(self._parts), labels, goal=self.goal, rule=self.rule, state=self._start,
+            first_step=first,
+        )  # fmt: skip
+        self.optimiser.step(network.parameters, found.gradients, info=network.info)
         network.constrain()
         self._parts, self.updates = [], self.updates + 1
-        self.state = self._start = found.result.state
-        return found.result.outputs[:, -1]
+        self.state = self._start = found.outcome.state
+        return found.outputs[:, -1]
 
     def _one_step(self, events) -> StepEvents:
         if not isinstance(events, StepEvents):

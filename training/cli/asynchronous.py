@@ -7,10 +7,11 @@ from brian2 import ms
 
 from ...models.asynchronous.network import AsynchronousNetwork
 from ...models.order.schedulers import RandomScheduler, TimedScheduler
+from ...models.order.stopping import DRAINED, Stop, first_output, parse_stop
 from ..asynchronous.configuration import AsyncConfiguration as Configuration
 from ..asynchronous.configuration import build, open_run
-from ..asynchronous.engines import AsSeen, continuous, evaluate_async_brian2
-from ..asynchronous.evaluation import AsyncEvaluation, evaluate_async, part_of, stop_rule
+from ..asynchronous.engines import continuous, evaluate_async_brian2
+from ..asynchronous.evaluation import AsyncEvaluation, evaluate_async, summary
 from ..data import load
 from ..errors import TrainingError
 from ..tasks import Task
@@ -21,15 +22,15 @@ __all__ = ["Configuration", "build", "described", "evaluate", "simulate", "spike
 
 def evaluate(asked: Asked, task: Task, on_sample=None) -> Answer:
     """Evaluate a run under any order, stop rule and engine."""
-    stop_rule(asked.stop)
+    stop = parse_stop(asked.stop)
     network, settings = _opened(asked)
     compilations = None
     if isinstance(network.scheduler, TimedScheduler):
-        result = _continuous(network, asked, task)
+        result = _continuous(network, asked, task, stop)
     elif asked.engine == "brian2":
-        result, compilations = evaluate_async_brian2(network, task, asked.stop, asked.on_device, asked.seed, on_sample)
+        result, compilations = evaluate_async_brian2(network, task, stop, asked.on_device, asked.seed, on_sample)
     else:
-        result = evaluate_async(network, task, stop=asked.stop, dtype="float64", seed=asked.seed, on_sample=on_sample)
+        result = evaluate_async(network, task, stop=stop, dtype="float64", seed=asked.seed, on_sample=on_sample)
     settings |= {"stop": asked.stop} | ({} if asked.seed is None else {"order_seed": asked.seed})
     return Answer(result, network, settings, compilations)
 
@@ -39,10 +40,9 @@ def simulate(asked: Asked, task: Task, sample: int, echo, plot=None) -> None:
     network, settings = _opened(asked)
     if isinstance(network.scheduler, TimedScheduler):
         raise TrainingError("simulate shows forward steps; continuous time has none: use another --scheduler.")
-    events, label, stop = task.events.take([sample]), int(task.labels[sample]), stop_rule(asked.stop)
+    events, label, stop = task.events.take([sample]), int(task.labels[sample]), parse_stop(asked.stop)
     result = network.brian2(events, device=asked.on_device, stop=stop, sample_ids=[sample])
-    seen = AsSeen(result, network)
-    part, first = part_of(network, seen, np.array([label])), seen.latency()
+    part, first = summary(network, result, np.array([label])), result.latency()
     echo(f"sample {sample}, label {label}, device {asked.on_device}, {settings['scheduler']} order")
     echo(f"input events (unit and step) {len(events.units)}, spikes per layer {', '.join(map(str, part['spikes'][0]))}")
     if np.isfinite(first.spikes[0]):
@@ -54,10 +54,10 @@ def simulate(asked: Asked, task: Task, sample: int, echo, plot=None) -> None:
         echo("no output spike")
     if plot is not None:
         from ..plots.asynchronous import async_figure
-        from ..plots.gamma import save_figure
+        from ..plots.style import save_figure
 
         many = network.run(task.events.take(slice(0, 200)), record=True, stop=stop)
-        save_figure(async_figure(network, seen, label, many, task.labels[:200]), plot)
+        save_figure(async_figure(network, result, label, many, task.labels[:200]), plot)
         echo(f"plot: {plot}")
 
 
@@ -99,12 +99,12 @@ def _opened(asked: Asked) -> tuple[AsynchronousNetwork, dict]:
     return network, {"scheduler": name, "forward_group": None if timed else group}
 
 
-def _continuous(network: AsynchronousNetwork, asked: Asked, task: Task) -> AsyncEvaluation:
+def _continuous(network: AsynchronousNetwork, asked: Asked, task: Task, stop: Stop) -> AsyncEvaluation:
     """Evaluate in continuous time: recorded event times, axonal delays, leak between any two events."""
-    if asked.stop not in ("drained", "first-output"):
+    if stop not in (DRAINED, first_output(scope="sample")):
         raise TrainingError("Continuous time has no forward steps: stop at 'drained' or 'first-output'.")
     speaker = asked.run.config["data"].get("held_out_speaker")
     archive = load(asked.data_name, asked.root, "validation", held_out_speaker=speaker)
     rest = network.dt if network.model.once_per_timestep else 0 * ms
     timed = TimedScheduler(axonal=0.1 * ms, refractory=rest)
-    return continuous(network, archive, task, timed, asked.stop, asked.engine, asked.on_device)
+    return continuous(network, archive, task, timed, stop, asked.engine, asked.on_device)

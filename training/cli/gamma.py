@@ -37,7 +37,8 @@ def simulate(asked: Asked, task: Task, sample: int, echo, plot=None) -> None:
     echo(f"input events (unit and step) {len(events.units)}, hidden spikes per layer {counts}")
     echo(f"decision {decided[-1]}, settled after {_settled(decided, network.dt) / ms:.0f} ms")
     if plot is not None:
-        from ..plots.gamma import save_figure, simulation_figure
+        from ..plots.sample import simulation_figure
+        from ..plots.style import save_figure
 
         save_figure(simulation_figure(network, events, result, label), plot)
         echo(f"plot: {plot}")

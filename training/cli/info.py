@@ -64,6 +64,6 @@ def figures(
 
 def _figures_folder() -> Path:
     for folder in (Path.cwd(), Path(__file__).resolve().parents[2]):
-        if (folder / "figures" / "figures.mplstyle").is_file():
+        if (folder / "figures" / "_style.py").is_file():
             return folder / "figures"
     raise TrainingError("The figure scripts are part of the source checkout; run this from its folder.")

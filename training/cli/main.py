@@ -15,6 +15,7 @@ from ...equations import ModelError
 from ...models.errors import EngineError, NetworkError
 from ..data import DataError
 from ..errors import RunError, TrainingError
+from .check import check
 from .evaluate import evaluate, simulate
 from .info import figures, info
 from .train import app as train
@@ -27,7 +28,7 @@ app = typer.Typer(
     help="Gradient training for spiking networks written in Brian 2.",
 )
 app.add_typer(train, name="train", help="Train a network: gamma (SpikingGamma) or async (asynchronous).")
-for command in (evaluate, simulate, figures, info):
+for command in (evaluate, simulate, check, figures, info):
     app.command()(command)
 
 

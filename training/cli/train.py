@@ -12,7 +12,7 @@ from rich.console import Console
 from ..asynchronous.configuration import Kind
 from ..configuration import load_tasks, merged, parse_sizes, parse_time, read_recipe, recipe_path, schema
 from ..errors import TrainingError
-from ..gamma.configuration import Buckets, Memory, Rule
+from ..gamma.configuration import Buckets, Memory
 from ..loop import train as train_network
 from ..runs import Run, free_folder, without_none
 from . import options as o
@@ -59,7 +59,7 @@ def gamma(
     scheduler: o.Scheduler = None,
     forward_group: o.Group = None,
     noise: o.Noise = None,
-    rule: Annotated[Rule | None, o.recipe("How errors pass the buckets.", o.LEARNING)] = None,
+    rule: Annotated[schema.Rule | None, o.recipe("How errors pass the buckets.", o.LEARNING)] = None,
     loss: Annotated[schema.Loss | None, o.recipe("Loss, per step.", o.LEARNING)] = None,
     optimiser: o.Optimiser = None,
     learning_rate: o.Rate = None,

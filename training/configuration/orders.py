@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...models.order.orders import MixedOrder
 from ...models.order.schedulers import (
     FifoScheduler,
     LayerSynchronous,
@@ -11,7 +12,6 @@ from ...models.order.schedulers import (
     TimedScheduler,
     momentum_noise,
 )
-from ..asynchronous.unlayered import MixedOrder
 from ..errors import TrainingError
 
 MIXED = ("random", "momentum", "fifo", "layered")

@@ -15,6 +15,7 @@ ForwardGroup = Annotated[int, Field(ge=1)] | Literal["all"]
 Scheduler = Literal["random", "momentum", "fifo", "lifo", "layered", "mixed", "timed"]
 Untimed = Literal["random", "momentum", "fifo", "lifo", "layered", "mixed"]
 Loss = Literal["cross_entropy", "squared_error"]
+Rule = Literal["filter", "online", "direct", "detached"]
 Optimiser = Literal["adam", "sgd"]
 
 
@@ -112,8 +113,8 @@ class Data(Section):
 
 
 Training = section_of(
-    TrainingOptions, optimiser=Optimiser, loss=Loss, schedule=Literal["cosine", "constant"],
-    theta_schedule=Literal["linear", "cosine"],
+    TrainingOptions, optimiser=Optimiser, loss=Loss | None, rule=Rule | Literal["unlayered"] | None,
+    schedule=Literal["cosine", "constant"], theta_schedule=Literal["linear", "cosine"],
 )  # fmt: skip
 
 

@@ -125,6 +125,12 @@ class EventArchive(Displayed):
     def __len__(self):
         return len(self.labels)
 
+    def until(self, duration):
+        """Return the events before `duration` seconds, of every sample."""
+        kept = np.asarray(self.times) * (self.time_unit_us * 1e-6) < duration - 1e-12
+        offsets = np.concatenate([[0], np.cumsum(kept)])[np.asarray(self.offsets)]
+        return dataclasses.replace(self, units=self.units[kept], times=self.times[kept], offsets=offsets)
+
     def summary(self) -> dict:
         """Sizes of the archive."""
         steps = self.labels_per_step

@@ -15,8 +15,7 @@ from ..errors import TrainingError
 from ..runs import Run
 from ..tasks import Task
 
-Rule = Literal["filter", "online", "direct", "detached"]
-Memory = Literal["paper", "exact"]
+Memory = Literal["paper", "continuous", "exact"]  # "exact" is the older word for "continuous"
 Buckets = Literal["neuron", "synapse"]
 _TIMES = ("tau_ms", "tau_theta_ms", "read_from_ms")
 

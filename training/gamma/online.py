@@ -104,11 +104,13 @@ class OnlineLearner:
         n_units = self.network.sizes[0]
         counted = isinstance(events, tuple)
         if counted and not (len(events) == 2 and all(np.ndim(part) == 1 for part in events)):
-            raise TrainingError(f"events = {events!r}: a tuple is (units, counts), two arrays; give units alone as a list.")
+            raise TrainingError(
+                f"events = {events!r}: a tuple is (units, counts), two arrays; give units alone as a list."
+            )
         units, counts = map(np.asarray, events) if counted else (np.asarray(events), None)
         if units.ndim != 1 or (units.dtype.kind not in "iu" and units.size):
             raise TrainingError(
-                f"units have type {units.dtype} and shape {units.shape}; expected unit numbers (whole, in one dimension). "
+                f"units have type {units.dtype} and shape {units.shape}; expected a list of unit numbers. "
                 "Of a mask take np.flatnonzero(mask), of a dense vector (np.flatnonzero(x), x[x != 0])."
             )
         wrong = units[(units < 0) | (units >= n_units)]
@@ -129,7 +131,7 @@ class OnlineLearner:
         if self.loss == "cross_entropy":
             n_out, label = self.network.sizes[-1], -1 if target is None else target
             if not isinstance(label, Integral) or not -1 <= label < n_out:
-                raise TrainingError(f"target = {target!r}; expected a class from 0 to {n_out - 1}, or -1 for none.")
+                raise TrainingError(f"target {target!r}: expected a class from 0 to {n_out - 1}, or -1 for none.")
             request["labels"] = np.full((1, 1), int(label))
         else:
             n_out = self.network.sizes[-1]
@@ -151,7 +153,7 @@ class OnlineLearner:
                 self._gradient[name] += value
         self._windows += 1
         if self._windows % self.update_every == 0 or flush:
-            self.optimiser.step(self.network.parameters, self._gradient)
+            self.optimiser.step(self.network.parameters, self._gradient, info=self.network.info)
             self.network.constrain()
             self._gradient, self._changed = None, True
             self._layers = self.network.layer_parameters()

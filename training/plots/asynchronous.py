@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from .gamma import BLUE, GREEN, GREY, ORANGE, RED, STYLE, above
+from .style import BLUE, GREEN, GREY, ORANGE, RED, STYLE, above
 
 
 def layer_of(network) -> np.ndarray:
@@ -101,7 +101,7 @@ def async_figure(network, seen, label, many, labels) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.1, 5.0), layout="constrained")
         grid = figure.add_gridspec(2, 2, height_ratios=(3, 2))
-        draw_processing_order(figure.add_subplot(grid[0, :]), network, seen.spikes, label)
+        draw_processing_order(figure.add_subplot(grid[0, :]), network, seen.spike_list, label)
         draw_spread(figure.add_subplot(grid[1, 0]), network, many)
         draw_latency(figure.add_subplot(grid[1, 1]), many, labels)
     return figure

@@ -53,7 +53,7 @@ def learn(network, optimiser, batch: TimedBatch, *, rule="online", window=None, 
     options = {"window": window} if rule == "online" else {}
     loss, gradients = network.loss_and_grad(batch.events, rule=rule, **batch.goal, **options)
     gradients = {name: value for name, value in gradients.items() if name.split(".")[0] not in fixed}
-    optimiser.step(network.parameters, gradients, factor)
+    optimiser.step(network.parameters, gradients, factor, network.info)
     network.constrain()
     return loss
 

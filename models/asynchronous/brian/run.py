@@ -6,17 +6,16 @@ samples. Arithmetic is double precision.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from ....equations.display import DisplayedFields
 from ...devices import check_device
 from ...errors import NetworkError
 from ...events import bin_events
 from ...order.keys import checked_key, checked_scheduler
+from ...order.outcome import Outcome, SpikeList
 from ...order.schedulers import TimedScheduler
-from ...order.tape import SpikeList
 from .clock import ClockDriven
 from .common import execute, synapse_table
 
@@ -24,20 +23,14 @@ KEYS = ("shared", "rand")
 MODES = ("clock", "event")
 
 
-@dataclass(repr=False)
-class BrianAsyncRun(DisplayedFields):
+@dataclass(frozen=True, repr=False)
+class BrianOutcome(Outcome):
     """What Brian 2 computed.
 
     Attributes
     ----------
-    spikes : SpikeList
-        Emitted spikes in processing order: sample, timestep, forward step, neuron.
-    forward_steps : (n_samples, T) array
-    counts : (n_samples, T, N) array
-        Spikes per timestep and neuron.
-    outputs : (n_samples, T, n_out) array
-    synaptic_operations : (n_samples, T) array
-        Weights that are not zero, once per delivered source.
+    outputs, spike_list, counters, dt, n_neurons
+        As of `Outcome`.
     device : str
     compilations : int
         C++ compilations (C++ standalone).
@@ -45,37 +38,39 @@ class BrianAsyncRun(DisplayedFields):
         Time of the runs without building.
     """
 
+    outputs: np.ndarray
+    spike_list: SpikeList
+    counters: dict[str, np.ndarray]
+    dt: float
+    n_neurons: int
     device: str
-    spikes: SpikeList | None = None
-    forward_steps: np.ndarray | None = None
-    counts: np.ndarray | None = None
-    outputs: np.ndarray | None = None
-    synaptic_operations: np.ndarray | None = None
-    compilations: int = 0
-    seconds: float = 0.0
-    parts: list = field(default_factory=list, repr=False)
+    compilations: int
+    seconds: float
 
     @property
-    def predictions(self) -> np.ndarray:
-        """Class with the most output spikes, (n_samples,); the lower one of equals."""
-        return self.outputs.sum(axis=1).argmax(axis=1)
+    def synaptic_operations(self) -> np.ndarray:
+        """Weights that are not zero, once per delivered source, (n_samples, T)."""
+        return self.counters["synaptic_operations"]
 
-    def finish(self, n_steps: int, networks: list) -> BrianAsyncRun:
-        """Join the samples, which ran in these networks."""
+    @classmethod
+    def of(cls, parts: list, n_steps: int, networks: list, **run) -> BrianOutcome:
+        """Join samples, which ran in these networks; `parts` as of `ClockDriven.collect`."""
         n_neurons, n_outputs = networks[0].n_neurons, networks[0].connectivity.n_outputs
-        columns = [np.concatenate([part[k] for part in self.parts]) for k in range(3)]
-        sample = np.repeat(np.arange(len(self.parts)), [len(part[0]) for part in self.parts])
-        self.spikes = SpikeList(sample, *columns)
-        self.forward_steps = np.array([part[3] for part in self.parts])
-        self.counts = np.zeros((len(self.parts), n_steps, n_neurons), int)
-        np.add.at(self.counts, (sample, columns[0], columns[2]), 1)
-        self.outputs = self.counts[..., n_neurons - n_outputs :]
+        columns = [np.concatenate([part[k] for part in parts]) for k in range(3)]
+        sample = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
+        counts = np.zeros((len(parts), n_steps, n_neurons), int)
+        np.add.at(counts, (sample, columns[0], columns[2]), 1)
         fan_outs = {id(network): network.connectivity.fan_out() for network in networks}
-        self.synaptic_operations = np.array(
-            [np.bincount(part[4][0], fan_outs[id(network)][part[4][1]], n_steps).astype(int)
-             for part, network in zip(self.parts, networks, strict=True)]
-        )  # fmt: skip
-        return self
+        counters = {
+            "spikes": counts.sum(axis=2),
+            "forward_steps": np.array([part[3] for part in parts]),
+            "synaptic_operations": np.array(
+                [np.bincount(part[4][0], fan_outs[id(network)][part[4][1]], n_steps).astype(int)
+                 for part, network in zip(parts, networks, strict=True)]
+            ),
+        }  # fmt: skip
+        outputs = counts[..., n_neurons - n_outputs :]
+        return cls(outputs, SpikeList(sample, *columns), counters, float(networks[0].dt), n_neurons, **run)
 
 
 def run_async_brian2(
@@ -117,7 +112,7 @@ def run_async_brian2(
 
     Returns
     -------
-    BrianAsyncRun or TimedResult
+    BrianOutcome or TimedResult
 
     Raises
     ------
@@ -146,7 +141,7 @@ def run_async_brian2(
     return run_samples(samples, steps.n_steps, device, scheduler=scheduler, keys=keys, progress=progress)
 
 
-def run_samples(samples, n_steps, device="runtime", *, scheduler=None, keys="shared", progress=None) -> BrianAsyncRun:
+def run_samples(samples, n_steps, device="runtime", *, scheduler=None, keys="shared", progress=None) -> BrianOutcome:
     """Run samples that may each have a network of their own, with one set of Brian 2 objects (one compilation).
 
     Parameters
@@ -160,15 +155,15 @@ def run_samples(samples, n_steps, device="runtime", *, scheduler=None, keys="sha
     """
     first = samples[0][0]
     scheduler = first.scheduler if scheduler is None else scheduler
-    run = BrianAsyncRun(device)
-    run.parts, run.seconds, run.compilations = execute(
+    parts, seconds, compilations = execute(
         lambda: ClockDriven(first, n_steps, scheduler, keys),
         samples,
         device,
         _identity(first, scheduler, n_steps, keys),
         progress,
     )
-    return run.finish(n_steps, [network for network, _ in samples])
+    run = {"device": device, "seconds": seconds, "compilations": compilations}
+    return BrianOutcome.of(parts, n_steps, [network for network, _ in samples], **run)
 
 
 def check_supported(network, scheduler, keys) -> None:

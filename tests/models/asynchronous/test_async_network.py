@@ -204,13 +204,13 @@ def test_wrong_schedulers_are_refused(make, message):
 def test_stop_rules(example):
     network, events = example
     drained = network.run(events, record=True)
-    first = network.run(events, stop="first-output")
+    first = network.run(events, stop=first_output())
     answered = drained.outputs.sum(axis=2) > 0
     assert answered.any()
     np.testing.assert_array_equal(first.counters["stopped"].astype(bool)[:, 0], answered[:, 0])
     steps = first.first[..., 1].max(axis=2)[:, 0]
     np.testing.assert_array_equal(first.counters["forward_steps"][answered[:, 0], 0], steps[answered[:, 0]])
-    later = network.run(events, stop=3)
+    later = network.run(events, stop=further_steps(3))
     assert (later.counters["forward_steps"][:, 0] <= first.counters["forward_steps"][:, 0] + 3).all()
     budget = network.run(events, stop=step_budget(2))
     assert budget.counters["forward_steps"].max() == 2

@@ -59,7 +59,7 @@ def test_gradient_is_the_dense_adjoint_of_what_happened(kind, order, random_netw
         for s in range(3)
     ]
     assert found.loss == pytest.approx(sum(loss for loss, _ in wanted) / 60, rel=1e-12)
-    np.testing.assert_array_equal(found.run.spikes, happened.spikes)
+    np.testing.assert_array_equal(found.outcome.spikes, happened.spikes)
     assert happened.spikes.min() > 5
     for name, value in found.gradients.items():
         target = sum(gradients[name] for _, gradients in wanted) / 60
@@ -103,15 +103,15 @@ def test_a_batch_draws_its_own_order_and_repeats_it(random_network, random_event
     events, network = random_events(n_samples=3), make(random_network, {"forward_group": 1})
     spikes = []
     for iteration in (0, 1, 0):
-        network.begin_batch(iteration, 0.0)
-        spikes.append(network.gradient(events, LABELS).run.readout)
+        network.begin(iteration, 0.0)
+        spikes.append(network.gradient(events, LABELS).outputs)
     np.testing.assert_array_equal(spikes[0], spikes[2])
     assert np.abs(spikes[0] - spikes[1]).max() > 1e-3
 
 
 def test_bad_spikes_and_rules_are_refused(random_network, random_events):
     events, network = random_events(n_samples=3), make(random_network, {})
-    with pytest.raises(NetworkError, match="learn by 'filter'"):
+    with pytest.raises(NetworkError, match="it takes Filter, Direct, Detached"):
         network.gradient(events, LABELS, rule="online")
     with pytest.raises(NetworkError, match=r"given spikes have .*3, 20, 5.* the network's are \[\(2, 20, 5\)"):
         network.replay(random_events(n_samples=2), network.run(events))

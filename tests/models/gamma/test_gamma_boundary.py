@@ -187,7 +187,7 @@ def test_steps_of_a_learner_are_checked(network, step, text):
 def test_targets_of_a_learner_are_checked(network):
     learner = OnlineLearner(network, window=4)
     for target in (1.7, 3, -2, "1"):
-        refuses(TrainingError, f"target = {target!r}; expected a class from 0 to 2", learner.step, [1], target)
+        refuses(TrainingError, f"target {target!r}: expected a class from 0 to 2", learner.step, [1], target)
     learner.step([1, 1, 3], np.int32(2))
     learner.step(([], []))
     learner.step([])

@@ -239,7 +239,7 @@ def test_result_does_not_depend_on_the_number_of_threads(dtype, random_network, 
     ]
     for other in runs[1:]:
         assert other.loss == runs[0].loss
-        np.testing.assert_array_equal(other.run.readout, runs[0].run.readout)
+        np.testing.assert_array_equal(other.outputs, runs[0].outputs)
         for name, value in runs[0].gradients.items():
             np.testing.assert_array_equal(other.gradients[name], value)
 
@@ -290,5 +290,5 @@ def test_wrong_number_of_units_and_a_late_window_are_refused(random_network, ran
     with pytest.raises(NetworkError, match="The events have 7 units, the network 6 inputs"):
         random_network().loss_and_grad(random_events(n_units=7), np.zeros(3, int))
     late = random_network(read_from=1 * second)
-    with pytest.raises(NetworkError, match="read_from = .* lies behind the 20 steps"):
+    with pytest.raises(NetworkError, match="read_from = .* starts after the last of the 20 steps"):
         late.loss_and_grad(random_events(), np.zeros(3, int))

@@ -7,9 +7,9 @@ import pytest
 from brian2 import ms
 
 from brian2grad.models import AsynchronousSpikingGamma, StepEvents
+from brian2grad.models.order.orders import MixedOrder
 from brian2grad.models.order.schedulers import FifoScheduler, RandomScheduler
 from brian2grad.training import EventArchive, TrainingOptions, train
-from brian2grad.training.asynchronous.unlayered import MixedOrder
 from brian2grad.training.cli.main import main
 from brian2grad.training.runs import Run
 from brian2grad.training.tasks import Task
@@ -52,7 +52,7 @@ def test_mixed_order_draws_a_scheduler_for_every_batch():
     mixed = network(order=MixedOrder((RandomScheduler(), FifoScheduler()), (1, 4)))
     drawn = set()
     for iteration in range(20):
-        mixed.begin_batch(iteration, 0.0)
+        mixed.begin(iteration, 0.0)
         order = mixed.batch_order()
         drawn.add((order["scheduler"].name, order["forward_group"]))
     assert len(drawn) == 4

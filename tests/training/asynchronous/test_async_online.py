@@ -1,16 +1,15 @@
-"""Learning on the way: parts of a sample give what the whole gives, windows reach back as far as they say."""
+"""Learning online: parts of a sample give what the whole gives, windows reach back as far as they say."""
 
 import numpy as np
 import pytest
 from brian2 import ms
 
-from brian2grad.models import NetworkError
+from brian2grad.models import AsynchronousNetwork, NetworkError
+from brian2grad.models.asynchronous.losses import AsyncLoss
 from brian2grad.models.events import StepEvents
+from brian2grad.models.gradients import Online, Unlayered
 from brian2grad.models.order.schedulers import LayerSynchronous, MomentumScheduler, RandomScheduler
 from brian2grad.training import SGD, Adam, AsynchronousLearner, TrainingError, TrainingOptions
-from brian2grad.training.asynchronous.losses import AsyncLoss
-from brian2grad.training.asynchronous.network import TrainableAsynchronous
-from brian2grad.training.asynchronous.unlayered import Unlayered
 from brian2grad.training.loop import train
 from brian2grad.training.tasks import Task
 
@@ -25,12 +24,12 @@ def events(seed=0, n_samples=B, n_steps=T):
 def network(**options):
     defaults = {
         "tau_m": 20 * ms, "V_th": 0.3, "dt": 10 * ms, "scheduler": RandomScheduler(), "forward_group": 2, "seed": 3,
-        "dtype": "float64", "threads": 1, "clip": None, "refractory_dropout": 0.5, "trained": ("w", "V_th", "tau"),
-        "unlayered": Unlayered(), "loss": AsyncLoss(),
+        "dtype": "float64", "threads": 1, "refractory_dropout": 0.5, "trained": ("w", "V_th", "tau_m"),
     }  # fmt: skip
-    return TrainableAsynchronous(SIZES, **(defaults | options))
+    return AsynchronousNetwork(SIZES, **(defaults | options))
 
 
+WHOLE = Unlayered(clip=None)
 LABELS = np.arange(B) % SIZES[-1]
 
 
@@ -54,10 +53,11 @@ def test_a_sample_run_in_parts_gives_what_it_gives_in_one(scheduler):
 @pytest.mark.parametrize("kind", ["counts", "membrane"])
 def test_windows_sum_to_the_gradient_cut_between_them(variant, kind):
     """With nothing learned between them, windows of one timestep are what ``cut_timesteps`` cuts out of the whole."""
-    cut = network(unlayered=Unlayered(variant=variant, cut_timesteps=True), loss=AsyncLoss(kind))
-    expected = cut.gradient(events(), LABELS, seed=7)
-    net = network(unlayered=Unlayered(variant=variant), loss=AsyncLoss(kind))
-    found = list(net.gradients(events(), LABELS, rule="online", window=1, seed=7))
+    net, goal = network(), AsyncLoss(kind)
+    cut = Unlayered(variant=variant, cut_timesteps=True, clip=None)
+    expected = net.gradient(events(), LABELS, goal=goal, rule=cut, seed=7)
+    rule = Online(1, within=Unlayered(variant=variant, clip=None))
+    found = list(net.gradients(events(), LABELS, goal=goal, rule=rule, seed=7))
     assert len(found) == T
     assert np.mean([f.loss for f in found]) == pytest.approx(expected.loss, rel=1e-12)
     for name in ("projection0.w", "projection1.w", "projection2.w", "neurons.V_th"):
@@ -68,44 +68,45 @@ def test_windows_sum_to_the_gradient_cut_between_them(variant, kind):
 
 def test_a_window_as_long_as_the_sample_gives_the_whole_gradient():
     net = network()
-    (found,) = net.gradients(events(), LABELS, rule="online", window=T, seed=7)
-    expected = net.gradient(events(), LABELS, seed=7)
+    (found,) = net.gradients(events(), LABELS, rule=Online(T, within=WHOLE), seed=7)
+    expected = net.gradient(events(), LABELS, rule=WHOLE, seed=7)
     for name, gradient in expected.gradients.items():
         np.testing.assert_allclose(found.gradients[name], gradient, rtol=1e-12, atol=1e-15)
 
 
 def test_the_leak_before_a_window_is_differentiated():
     """Against central differences of the membrane loss where nothing spikes: the network is smooth there."""
-    net = network(V_th=1e3, loss=AsyncLoss("membrane"), refractory_dropout=0.0)
+    net = network(V_th=1e3, refractory_dropout=0.0)
+    options = {"goal": AsyncLoss("membrane"), "rule": WHOLE, "first_step": 3}
     state = np.random.default_rng(1).normal(size=(B, net.n_neurons))
     part = events().steps(0, 1)
-    found = net.gradient(part, LABELS, state=state, first_step=3).gradients["neurons.tau"]
+    found = net.gradient(part, LABELS, state=state, **options).gradients["neurons.tau_m"]
     outputs = slice(net.n_neurons - SIZES[-1], None)
     assert np.all(found[outputs] != 0)
     for j in range(net.n_neurons)[outputs]:
         losses, h = [], 1e-7
         for step in (h, -h):
-            net.parameters["neurons.tau"][j] += step
-            net.constrain()
-            losses.append(net.gradient(part, LABELS, state=state, first_step=3).loss)
-            net.parameters["neurons.tau"][j] -= step
-        net.constrain()
+            net.parameters["neurons.tau_m"][j] += step
+            losses.append(net.gradient(part, LABELS, state=state, **options).loss)
+            net.parameters["neurons.tau_m"][j] -= step
         assert (losses[0] - losses[1]) / (2 * h) == pytest.approx(found[j], rel=1e-5)
 
 
 @pytest.mark.parametrize("window", [1, 3])
 def test_the_learner_makes_the_updates_of_the_loop(window):
     stepped, looped = network(), network()
-    learner = AsynchronousLearner(stepped, SGD(0.1, momentum=0), n_streams=B, window=window)
+    learner = AsynchronousLearner(stepped, SGD(0.1, momentum=0), rule=WHOLE, n_streams=B, window=window)
     counts = [learner.step(events().steps(t, t + 1), LABELS) for t in range(T)]
     optimiser, outputs, state = SGD(0.1, momentum=0), [], np.zeros((B, looped.n_neurons))
     for k, begin in enumerate(range(0, T, window)):
-        looped.begin_batch(k, 0.0)
-        found = looped.gradient(events().steps(begin, begin + window), LABELS, state=state, first_step=begin)
+        looped.begin(k, 0.0)
+        found = looped.gradient(
+            events().steps(begin, begin + window), LABELS, rule=WHOLE, state=state, first_step=begin
+        )
         optimiser.step(looped.parameters, found.gradients)
         looped.constrain()
-        state = found.result.state
-        outputs.append(found.result.outputs)
+        state = found.outcome.state
+        outputs.append(found.outputs)
     for name, value in looped.parameters.items():
         np.testing.assert_array_equal(stepped.parameters[name], value)
         assert not np.array_equal(value, network().parameters[name])
@@ -131,8 +132,8 @@ def test_the_loop_learns_online_and_from_the_command_line_options():
 
 
 def test_refusals():
-    with pytest.raises(TrainingError, match="total = first = haste = 0"):
-        AsynchronousLearner(network(loss=AsyncLoss(first=1.0)), Adam(1e-3))
+    with pytest.raises(NetworkError, match="total = first = haste = 0"):
+        AsynchronousLearner(network(), Adam(1e-3), goal=AsyncLoss(first=1.0))
     with pytest.raises(TrainingError, match="must be at least 1"):
         AsynchronousLearner(network(), Adam(1e-3), window=0)
     with pytest.raises(NetworkError, match="finite membranes"):

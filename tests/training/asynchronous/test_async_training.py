@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from brian2 import ms
 
+from brian2grad.models import AsynchronousNetwork, NetworkError
+from brian2grad.models.asynchronous.losses import AsyncLoss, cross_entropy, first_spike_steps
 from brian2grad.models.events import StepEvents
+from brian2grad.models.gamma.losses import CrossEntropy
+from brian2grad.models.gradients import Filter, Online, Unlayered, clip_by_norm
+from brian2grad.models.order.orders import ForwardGroups, MixedOrder
 from brian2grad.models.order.schedulers import FifoScheduler, LayerSynchronous, MomentumScheduler, RandomScheduler
 from brian2grad.models.order.tape import AsynchronousResult
 from brian2grad.training import EventArchive, TrainingError, TrainingOptions, train
 from brian2grad.training.asynchronous.evaluation import evaluate_async
-from brian2grad.training.asynchronous.losses import AsyncLoss, cross_entropy, first_spike_steps
-from brian2grad.training.asynchronous.network import TrainableAsynchronous
-from brian2grad.training.asynchronous.unlayered import ForwardGroups, MixedOrder, Unlayered, clip_by_norm
 from brian2grad.training.cli.main import main
 from brian2grad.training.tasks import Task
 
@@ -30,7 +32,7 @@ def toy(n=80, seed=0):
 
 def network(**options):
     settings = {"tau_m": 20 * ms, "V_th": 0.3, "dt": 10 * ms, "forward_group": 2, "threads": 1, "seed": 1}
-    return TrainableAsynchronous([12, 8, 6, 2], **(settings | options))
+    return AsynchronousNetwork([12, 8, 6, 2], **(settings | options))
 
 
 LOSS = AsyncLoss(gain=1.0, total=1.0, first=0.5)
@@ -41,19 +43,21 @@ ORDERS = {
     "layered": {"scheduler": LayerSynchronous(), "forward_group": None},
     "mixed": {"order": MixedOrder((RandomScheduler(), FifoScheduler(), LayerSynchronous()), (1, 4, None))},
     "schedule of F": {"groups": ForwardGroups((None, 4, 1))},
-    "v2": {"unlayered": Unlayered(variant="v2")},
-    "cut": {"unlayered": Unlayered(state="cut")},
+    "v2": {"rule": Unlayered(variant="v2")},
+    "cut": {"rule": Unlayered(state="cut")},
     "membrane": {"loss": AsyncLoss(kind="membrane")},
     "latency": {"loss": AsyncLoss(kind="latency")},
-    "all parameters": {"trained": ("w", "V_th", "tau")},
+    "all parameters": {"trained": ("w", "V_th", "tau_m")},
 }
 
 
 @pytest.mark.parametrize("name", ORDERS)
 def test_learns(name):
-    net = network(**({"loss": LOSS} | ORDERS[name]))
+    arguments = {"loss": LOSS} | ORDERS[name]
+    goal, rule = arguments.pop("loss"), arguments.pop("rule", None)
+    net = network(**arguments)
     rate = 0.01 if name == "all parameters" else 0.02  # thresholds are small numbers
-    options = TrainingOptions(epochs=8, batch_size=16, learning_rate=rate)
+    options = TrainingOptions(epochs=8, batch_size=16, learning_rate=rate, loss=goal, rule=rule)
     records = list(train(net, toy(), options, validation=toy(40, seed=1)))
     assert records[-1]["loss"] < records[0]["loss"]
     if name != "membrane":  # there the answer is not in the counts
@@ -63,8 +67,8 @@ def test_learns(name):
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
     from brian2grad.training import Run
 
-    options = TrainingOptions(epochs=3, batch_size=16, learning_rate=0.01)
-    arguments = ORDERS["mixed"] | {"loss": LOSS, "refractory_dropout": 0.5}
+    options = TrainingOptions(epochs=3, batch_size=16, learning_rate=0.01, loss=LOSS)
+    arguments = ORDERS["mixed"] | {"refractory_dropout": 0.5}
     whole = network(**arguments)
     list(train(whole, toy(), options))
     run = Run.create(tmp_path / "run", {})
@@ -80,9 +84,8 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
 def test_saved_networks_are_the_same(tmp_path):
     net, task = network(trained=("w", "V_th")), toy()
     net.parameters["neurons.V_th"] += 0.1
-    net.constrain()
     net.save(tmp_path / "n.h5")
-    other = TrainableAsynchronous.load(tmp_path / "n.h5", scheduler=net.scheduler)
+    other = AsynchronousNetwork.load(tmp_path / "n.h5", scheduler=net.scheduler)
     np.testing.assert_array_equal(net.forward(task.events), other.forward(task.events))
 
 
@@ -115,8 +118,8 @@ def test_first_spike_counts_forward_steps_over_timesteps():
 def test_activity_makes_spikes_fewer():
     spikes = []
     for activity in (0.0, 5.0):
-        net = network(loss=AsyncLoss(total=1.0, activity=activity))
-        list(train(net, toy(), TrainingOptions(epochs=8, batch_size=16, learning_rate=0.02)))
+        net, goal = network(), AsyncLoss(total=1.0, activity=activity)
+        list(train(net, toy(), TrainingOptions(epochs=8, batch_size=16, learning_rate=0.02, loss=goal)))
         spikes.append(evaluate_async(net, toy(40, seed=1)).spikes_per_neuron)
     assert spikes[1] < 0.8 * spikes[0]
 
@@ -127,23 +130,31 @@ def test_clipping_keeps_the_direction():
     np.testing.assert_allclose(gradients["a"], [0.6, 0.0])
 
 
+def v2_with_sigma():
+    return network(sigma=1).gradient(toy().events, toy().labels, rule=Unlayered(variant="v2"))
+
+
 @pytest.mark.parametrize(
     ("make", "text"),
     [
         (lambda: Unlayered(variant="v3"), "variant = 'v3' is unknown; use one of v1, v2"),
         (lambda: Unlayered(truncate=-1), "truncate = -1"),
         (lambda: AsyncLoss(kind="hinge"), "loss 'hinge' is unknown"),
-        (lambda: network(compat="asynctorch"), "cannot be trained"),
-        (lambda: network(sigma=1, unlayered=Unlayered(variant="v2")), "use variant 'v1' or sigma=0"),
+        (lambda: network(compat="asynctorch").gradient(toy().events, toy().labels), "cannot be trained"),
+        (lambda: v2_with_sigma(), "use variant 'v1' or sigma=0"),
         (lambda: network(trained=("delay",)), "trained = 'delay' is unknown"),
         (lambda: network(trained=("w", "sigma")), "needs a synchronisation threshold"),
         (lambda: network().gradient(toy().events, np.full(80, 2)), "the network has 2 outputs"),
         (lambda: network().gradient(toy().events), "There are no labels"),
-        (lambda: network().gradient(toy().events, toy().labels, rule="online"), "learn by 'unlayered'"),
+        (lambda: network().gradient(toy().events, toy().labels, rule=Filter()), "it takes Unlayered, Online"),
+        (lambda: network().loss_and_grad(toy().events, toy().labels, rule="filter"), "it takes Unlayered, Online"),
+        (lambda: network().gradient(toy().events, toy().labels, rule=Online()), "iterate over gradients"),
+        (lambda: network().gradient(toy().events, toy().labels, goal=CrossEntropy()), "it takes AsyncLoss"),
+        (lambda: next(train(network(), toy(), TrainingOptions(rule="filter"))), "it takes Unlayered, Online"),
     ],
 )
 def test_refusals(make, text):
-    with pytest.raises(TrainingError, match=text.replace("(", r"\(")):
+    with pytest.raises((NetworkError, TrainingError), match=text.replace("(", r"\(")):
         make()
 
 

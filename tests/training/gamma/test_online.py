@@ -46,7 +46,7 @@ def test_online_equals_filter_beyond_the_memory_and_approaches_it(options):
     for window, bound in ((90, 1e-13), (45, 1e-4), (15, 0.2)):
         online = network.gradient(events, labels, rule="online", window=window, activity=0.3)
         assert online.loss == pytest.approx(full.loss, rel=1e-12)
-        np.testing.assert_array_equal(online.run.spikes, full.run.spikes)
+        np.testing.assert_array_equal(online.outcome.spikes, full.outcome.spikes)
         for name, gradient in full.gradients.items():
             error = np.linalg.norm(online.gradients[name] - gradient) / np.linalg.norm(gradient)
             assert error < bound, (name, window, error)

@@ -1,46 +1,14 @@
-"""Pictures of one sample and of a training run, from plain arrays.
-
-Every function draws into a `matplotlib.figure.Figure` or given axes: no window, no global figure list, no style left
-behind. Colours are those of Okabe & Ito, which stay apart for colour-blind readers; sequences (buckets) use viridis.
-"""
+"""Pictures of one sample run by a SpikingGamma network, from plain arrays."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from ...models.files import atomic
 from ...models.readout import probabilities
 from ..errors import TrainingError
-
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
-GREY = "#8C8C8C"
-# The part of figures/figures.mplstyle that matters here: an installed package does not hold that file.
-STYLE = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.titlelocation": "left",
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "legend.frameon": False,
-    "lines.linewidth": 1.2,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "savefig.dpi": 250,
-    "pdf.fonttype": 42,
-    "svg.fonttype": "none",
-}
-
-
-def above(ax, **options) -> None:
-    """Put the legend above the axes, at the right, where it covers no data."""
-    settings = {"ncols": 6, "handlelength": 1.2, "columnspacing": 0.9, "handletextpad": 0.4, "borderaxespad": 0.1}
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), **(settings | options))
+from .style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, STYLE, above
 
 
 def draw_events(ax, times, units, n_units, *, polarity=None, label="Unit") -> None:
@@ -127,46 +95,6 @@ def draw_evidence(ax, times, readout, first=0, answer=None) -> tuple[int, float]
     ax.set_title(f"Decision {decided[-1]} from {1e3 * times[settled]:.0f} ms{wrong}")
     above(ax)
     return int(decided[-1]), float(times[settled])
-
-
-def draw_history(axes, records) -> None:
-    """Draw loss, accuracy and spikes per neuron of each epoch into three axes.
-
-    Parameters
-    ----------
-    axes : three matplotlib Axes
-    records : list of dict
-        As in a run's ``metrics.jsonl``.
-    """
-    epochs = [record["epoch"] for record in records]
-    curves = (
-        ("Loss (nats)", (("loss", "training", GREY),)),
-        ("Accuracy (%)", (("train_accuracy", "training", GREY), ("validation_accuracy", "validation", BLUE))),
-        ("Spikes per neuron\nand sample", (("spikes_per_neuron", "hidden neurons", RED),)),
-    )
-    for ax, (label, lines) in zip(axes, curves, strict=True):
-        for key, name, colour in lines:
-            if all(key in record for record in records):
-                values = np.array([record[key] for record in records])
-                values = 100 * values if "accuracy" in key else values
-                ax.plot(epochs, values, "o-", ms=2.5, color=colour, label=name)
-        ax.set(xlabel="Epoch", ylabel=label)
-        ax.xaxis.get_major_locator().set_params(integer=True)
-        above(ax)
-    losses = [record["loss"] for record in records]
-    if min(losses) > 0 and max(losses) > 5 * min(losses):  # a narrow range leaves a logarithmic axis without ticks
-        axes[0].set_yscale("log")
-    else:
-        axes[0].set_ylim(0, 1.1 * max(losses))
-    axes[2].set_ylim(0, 1.1 * max(max(record["spikes_per_neuron"] for record in records), 0.1))
-
-
-def history_figure(records) -> Figure:
-    """Figure of `draw_history`."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.1, 2.1), layout="constrained")
-        draw_history(figure.subplots(1, 3), records)
-    return figure
 
 
 def by_activity(spikes, signals) -> np.ndarray:
@@ -319,24 +247,3 @@ def pixels(units, n_units: int) -> tuple[np.ndarray, np.ndarray | None]:
     if 2 * side * side != n_units or side < 8:
         return units, None
     return units % (side * side), units >= side * side
-
-
-def save_figure(figure: Figure, path) -> None:
-    """Write a figure in the format of its file name, completely or not at all.
-
-    Raises
-    ------
-    TrainingError
-        If the format is unknown or the file cannot be written.
-    """
-    path = Path(path)
-    known = sorted(figure.canvas.get_supported_filetypes())
-    kind = path.suffix.lstrip(".").lower()
-    if kind not in known:
-        raise TrainingError(f"{path}: a picture cannot be written as '{path.suffix}'; use one of {', '.join(known)}.")
-    style = {key: STYLE[key] for key in ("pdf.fonttype", "svg.fonttype", "savefig.dpi")}
-    try:
-        with matplotlib.rc_context(style), atomic(path) as temporary:
-            figure.savefig(temporary, format=kind)
-    except OSError as error:
-        raise TrainingError(f"{path} cannot be written ({error.strerror}); choose another file.") from None
