@@ -21,7 +21,7 @@ HEIGHTS = {
     "equations": [("",)],
     "models": [("",), ("native",), ("order",), ("gamma", "asynchronous"), ("asynchronous_gamma", "hybrid")],
     "training": [
-        ("data",), ("",), ("configuration",), ("gamma", "asynchronous"), ("plots", "timing_tasks"), ("cli",),
+        ("data",), ("",), ("configuration",), ("gamma", "asynchronous", "exact", "fit"), ("plots", "timing_tasks"), ("cli",),
     ],
 }  # fmt: skip
 # Modules that lie in the folder itself and above its rooms.
@@ -30,7 +30,6 @@ ENTRANCES = {"equations", "models", "training", "training.__main__", "training.e
 UPWARDS = {
     ("models.devices", "models.native.build"): "says which compiler there is",
     ("training.evaluation", "training.asynchronous.evaluation"): "chooses the evaluation by the kind of the run",
-    ("training.configuration.orders", "training.asynchronous.unlayered"): "reads a gradient's text",
 }
 CIRCLES = [
     {"models.gamma.brian", "models.gamma.genn", "models.gamma.network"},
