@@ -7,10 +7,8 @@ import pytest
 from sources import FILES, LIBRARY, ROOT, imports_of, package_of
 
 MOST_FILES = 12  # Python files a folder; a data set is a file in training/data
-FULL = {
-    "models/asynchronous": 13,
-    "training/data": 99,
-}  # a data set is a file
+# Folders with more: two whose contents still move, and one in which every data set is a file.
+FULL = {"equations": 16, "models/asynchronous": 13, "training/data": 99}
 MODULES = {
     ".".join((*package_of(path)[1:], *(() if path.name == "__init__.py" else (path.stem,)))): path
     for folder in LIBRARY
@@ -21,7 +19,8 @@ HEIGHTS = {
     "equations": [("",)],
     "models": [("",), ("native",), ("order",), ("gamma", "asynchronous"), ("asynchronous_gamma", "hybrid")],
     "training": [
-        ("data",), ("",), ("configuration",), ("gamma", "asynchronous", "exact", "fit"), ("plots", "timing_tasks"), ("cli",),
+        ("data",), ("",), ("configuration",), ("gamma", "asynchronous", "exact", "fit"), ("plots", "timing_tasks"),
+        ("cli",),
     ],
 }  # fmt: skip
 # Modules that lie in the folder itself and above its rooms.
