@@ -12,7 +12,7 @@ from brian2grad.models.native.build import compiler
 MODELS = ROOT / "models"
 HEADERS = sorted(str(path.relative_to(MODELS)) for path in (*MODELS.rglob("*.hpp"), *MODELS.rglob("*.h")))
 SOURCES = sorted((*MODELS.rglob("*.hpp"), *MODELS.rglob("*.h"), *MODELS.rglob("*.jinja")))
-MOST_LINES = 3531  # headers and templates together
+MOST_LINES = 3509  # headers and templates together
 UNFINISHED = {  # what must come before, and is not a header that could be included
     "asynchronous/brian/functions.hpp": "network.h of the project that Brian 2 generates",
     "order/sorted_queue.hpp": "KeyView of order/queues.hpp, of which it is a part",
