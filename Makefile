@@ -10,7 +10,7 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	@echo "Running the tests on all cores, in random order"
-	$(BIN)/python -m pytest -q -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 # The tests in every setting that must not matter: order, cores, load, threads. Hours; .ci/stable.py --help says how to
 # ask for less.
