@@ -15,6 +15,12 @@ from brian2grad.models import SpikingGammaNetwork, StepEvents
 logging.getLogger("brian2").setLevel(logging.WARNING)  # else a failure report shows all generated code
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """Workers of ``-n auto``: the cores that this process may use, which are fewer than the machine's under taskset."""
+    return min(len(os.sched_getaffinity(0)), 8)
+
+
 @pytest.fixture(autouse=True)
 def fresh_brian2():
     """NumPy code generation, the runtime device, the default clock's own step, a fixed seed: before and after."""

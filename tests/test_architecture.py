@@ -1,50 +1,12 @@
 """The direction of imports, the size of files, and what library code must not do."""
 
 import ast
-from pathlib import Path
 
 import pytest
+from sources import FILES, FOLDERS, LAYERS, LIBRARY, ROOT, folder_of, imports_of, package_of, where
 
-ROOT = Path(__file__).resolve().parents[1]
-LIBRARY = ("equations", "models", "training")
-LAYERS = ("equations", "models", "training", "figures")  # each may import those before it
-FOLDERS = (*LAYERS, "tests", "examples", "benchmarks")
-FILES = {folder: sorted((ROOT / folder).rglob("*.py")) for folder in FOLDERS}
 LONGEST = 400
-CODE = {".py", ".hpp", ".cpp", ".jinja"}
-
-
-def imports_of(path, package=()):
-    """Yield (line, dotted name, whether the import is relative, names) of every import statement of a file."""
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield node.lineno, alias.name, False, [alias.name]
-        elif isinstance(node, ast.ImportFrom):
-            names = [alias.name for alias in node.names]
-            if node.level:
-                base = package[: len(package) - node.level + 1]
-                dotted = ".".join([*base, *([node.module] if node.module else [])])
-                targets = [dotted] if node.module else [f"{dotted}.{name}" for name in names]
-                for target in targets:
-                    yield node.lineno, target, True, names
-            else:
-                yield node.lineno, node.module, False, names
-
-
-def folder_of(dotted):
-    """Folder that a module name belongs to: ``brian2grad.models.x`` and ``models.x`` both give ``models``."""
-    parts = dotted.split(".")
-    parts = parts[1:] if parts[0] == "brian2grad" else parts
-    return parts[0] if parts and parts[0] in FOLDERS else None
-
-
-def package_of(path):
-    return ("brian2grad", *path.relative_to(ROOT).parent.parts)
-
-
-def where(path, line):
-    return f"{path.relative_to(ROOT)}:{line}"
+CODE = {".py", ".hpp", ".cpp", ".jinja", ".h"}
 
 
 def test_the_import_reader_sees_relative_imports(tmp_path):

@@ -12,7 +12,7 @@ from .augment import vary_envelopes
 from .errors import DataError
 from .events import flatten_events
 from .hair_cells import hair_cell_spikes, sigma_delta_spikes
-from .storage import cached_archive
+from .npz import cached_archive
 
 __all__ = ["Cochlea"]
 

@@ -7,8 +7,8 @@ from sklearn.datasets import load_digits
 from .archive import EventArchive
 from .camera import EventCamera
 from .errors import DataError
+from .npz import cached_archive
 from .splits import stratified_split
-from .storage import cached_archive
 
 __all__ = ["digits", "simulate_digits"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...models.cache import cache_folder
 from .archive import EventArchive
 from .errors import DataError, field_error
 
@@ -119,3 +120,34 @@ def read_archive(path):
         If the file is missing, damaged or malformed: one line with file, field, first bad index and remedy.
     """
     return archive_from_fields(path, read_fields(path))
+
+
+def cached_archive(file_name, make):
+    """Return the archive stored in the cache folder under a name, made first if it isn't there.
+
+    A cache that can't be read or written is passed over: the archive is made again, nothing fails.
+
+    Parameters
+    ----------
+    file_name : str
+        Holds everything that the content depends on: version, seed, hash of the parameters.
+    make : callable
+        Called without arguments; returns an `EventArchive`.
+
+    Returns
+    -------
+    EventArchive
+    """
+    try:
+        path = cache_folder("data") / file_name
+    except OSError:
+        return make()
+    try:
+        return read_archive(path)
+    except (DataError, OSError):
+        archive = make()
+    try:
+        archive.save(path, compressed=False)
+    except (DataError, OSError):
+        return archive  # a read-only home is no reason to fail: the data are there
+    return archive

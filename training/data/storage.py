@@ -1,15 +1,14 @@
-"""Atomic files, and archives kept in the cache."""
+"""Array files that appear whole or not at all."""
 
 import os
 from pathlib import Path
 
 import numpy as np
 
-from ...models.cache import cache_folder
 from ...models.files import atomic
 from .errors import DataError
 
-__all__ = ["cached_archive", "check_target", "write_npz"]
+__all__ = ["check_target", "write_npz"]
 
 
 def check_target(path) -> Path:
@@ -56,36 +55,3 @@ def write_npz(path, fields, compressed=True):
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{path}: can't be written ({reason}); choose a folder that is writable") from error
-
-
-def cached_archive(file_name, make):
-    """Return the archive stored in the cache folder under a name, made first if it isn't there.
-
-    A cache that can't be read or written is passed over: the archive is made again, nothing fails.
-
-    Parameters
-    ----------
-    file_name : str
-        Holds everything that the content depends on: version, seed, hash of the parameters.
-    make : callable
-        Called without arguments; returns an `EventArchive`.
-
-    Returns
-    -------
-    EventArchive
-    """
-    from .npz import read_archive  # the reader needs the archive, and the archive needs `write_npz`
-
-    try:
-        path = cache_folder("data") / file_name
-    except OSError:
-        return make()
-    try:
-        return read_archive(path)
-    except (DataError, OSError):
-        archive = make()
-    try:
-        archive.save(path, compressed=False)
-    except (DataError, OSError):
-        return archive  # a read-only home is no reason to fail: the data are there
-    return archive

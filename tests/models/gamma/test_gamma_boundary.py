@@ -3,9 +3,7 @@
 import copy
 import pickle
 import re
-import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from brian2grad.models import NetworkError, SpikingGammaNetwork
 from brian2grad.models.asynchronous_gamma.network import AsynchronousSpikingGamma
 from brian2grad.models.errors import EngineError
 from brian2grad.models.gamma.stream import GammaStream
-from brian2grad.models.native import build
 from brian2grad.training import Adam, TrainingError
 from brian2grad.training.gamma.online import OnlineLearner
 
@@ -197,16 +194,6 @@ def test_targets_of_a_learner_are_checked(network):
     refuses(
         NetworkError, "targets[0, 0, 1] = nan", OnlineLearner(network, loss="squared_error").step, [1], [0, np.nan, 0]
     )
-
-
-HEADERS = ["gamma/arguments.h", "gamma/spans.hpp", "gamma/driver.hpp", "gamma/stream.hpp", "native/lanes.hpp"]
-
-
-@pytest.mark.parametrize("header", HEADERS)
-def test_headers_include_what_they_use(header):
-    models = Path(build.__file__).parents[1]
-    command = [build.compiler(), "-std=c++17", "-fsyntax-only", "-w", f"-I{models}", "-DREAL=float", "-x", "c++"]
-    subprocess.run([*command, str(models / header)], check=True)
 
 
 # -- copies ------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,106 @@
+"""A room imports only what lies below it, no module imports itself by a detour, and names say places."""
+
+import graphlib
+import re
+
+import pytest
+from sources import FILES, LIBRARY, ROOT, imports_of, package_of
+
+MOST_FILES = 12  # Python files a folder; a data set is a file in training/data
+# Folders with more: two whose contents still move, and one in which every data set is a file.
+FULL = {"equations": 16, "models/asynchronous": 13, "training/data": 99}
+MODULES = {
+    ".".join((*package_of(path)[1:], *(() if path.name == "__init__.py" else (path.stem,)))): path
+    for folder in LIBRARY
+    for path in FILES[folder]
+}
+# Rooms by height; rooms of one height do not know each other. The empty name is the folder itself.
+HEIGHTS = {
+    "equations": [("",)],
+    "models": [("",), ("native",), ("order",), ("gamma", "asynchronous"), ("asynchronous_gamma", "hybrid")],
+    "training": [
+        ("data",), ("",), ("configuration",), ("gamma", "asynchronous", "exact", "fit"), ("plots", "timing_tasks"),
+        ("cli",),
+    ],
+}  # fmt: skip
+# Modules that lie in the folder itself and above its rooms.
+ENTRANCES = {"equations", "models", "training", "training.__main__", "training.estimators"}
+# Imports upwards that are known, and why they are still there.
+UPWARDS = {
+    ("models.devices", "models.native.build"): "says which compiler there is",
+    ("training.evaluation", "training.asynchronous.evaluation"): "chooses the evaluation by the kind of the run",
+}
+CIRCLES = [
+    {"models.gamma.brian", "models.gamma.genn", "models.gamma.network"},
+]
+
+
+def imports():
+    """Module to the library's modules that it imports, inside functions too."""
+    table = {}
+    for module, path in MODULES.items():
+        found = set()
+        for _, dotted, relative, names in imports_of(path, package_of(path)):
+            place = dotted.partition(".")[2]
+            if relative:
+                found |= {f"{place}.{name}" if f"{place}.{name}" in MODULES else place for name in names}
+        table[module] = (found & MODULES.keys()) - {module}
+    return table
+
+
+IMPORTS = imports()
+
+
+def room_of(module):
+    folders = MODULES[module].relative_to(ROOT).parent.parts
+    return folders[0], folders[1] if len(folders) > 1 else ""
+
+
+def height_of(module):
+    folder, room = room_of(module)
+    return next(height for height, rooms in enumerate(HEIGHTS[folder]) if room in rooms)
+
+
+def test_the_reader_sees_imports_inside_functions():
+    assert "models.asynchronous.brian.run" in IMPORTS["models.asynchronous.network"]
+
+
+def test_every_room_has_a_height():
+    assert not [m for m in MODULES if not any(room_of(m)[1] in rooms for rooms in HEIGHTS[room_of(m)[0]])]
+
+
+def test_a_room_imports_only_what_lies_below_it():
+    wrong = {
+        (module, other)
+        for module in MODULES.keys() - ENTRANCES
+        for other in IMPORTS[module]
+        if room_of(module) != room_of(other)
+        and room_of(module)[0] == room_of(other)[0]
+        and height_of(module) <= height_of(other)
+    }
+    assert sorted(wrong - UPWARDS.keys()) == []
+
+
+def test_no_circle_between_modules():
+    """Taking out what is known, an order exists in which every module comes after all it imports."""
+    known = {module: next((circle for circle in CIRCLES if module in circle), set()) for module in MODULES}
+    graph = {module: others - known[module] for module, others in IMPORTS.items()}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"imports go in a circle: {' <- '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize("folder", LIBRARY)
+def test_few_files_a_folder(folder):
+    counts = {}
+    for path in FILES[folder]:
+        place = str(path.relative_to(ROOT).parent)
+        counts[place] = counts.get(place, 0) + (path.name != "__init__.py")
+    assert {place: n for place, n in counts.items() if n > FULL.get(place, MOST_FILES)} == {}
+
+
+@pytest.mark.parametrize("folder", ["models", "training"])
+def test_no_module_is_named_after_a_system_by_prefix(folder):
+    prefix = re.compile("(gamma|async|asynchronous)_")
+    assert [str(path.relative_to(ROOT)) for path in FILES[folder] if prefix.match(path.stem)] == []
