@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...equations.display import DisplayedFields
 from ..errors import EngineError, NetworkError
 from ..events import StepEvents
 from ..native.interface import Arrays
@@ -115,8 +116,8 @@ class GammaOptions:
             )
 
 
-@dataclass
-class EngineResult:
+@dataclass(repr=False)
+class EngineResult(DisplayedFields):
     """What a call returns; arrays that were not asked for are ``None``.
 
     Attributes

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from brian2 import Hz, ms
 
+from brian2grad.models import SpikingGammaNetwork
 from brian2grad.training import EventArchive, TrainingError, TrainingOptions, make_task, train
 from brian2grad.training.configuration import encoder, load_tasks
 from brian2grad.training.data import AudioArchive, Cochlea, DataError, load, load_splits
@@ -171,9 +172,12 @@ def test_steps_with_labels_are_not_moved(events):
 
 
 def test_weight_decay_spares_other_parameters():
-    parameters = {name: np.ones(3, np.float32) for name in ("layer1.w", "layer1.v", "layer1.b", "layer1.tau")}
-    _decay(parameters, 0.25)
-    assert [float(value[0]) for value in parameters.values()] == [0.75, 1, 1, 1]
+    network = SpikingGammaNetwork([4, 3, 2], train_tau=True)
+    for value in network.parameters.values():
+        value[:] = 1
+    _decay(network.parameters, network.info, 0.25)
+    found = {name.split(".")[1]: set(value.ravel().tolist()) for name, value in network.parameters.items()}
+    assert found == {"w": {0.75}, "v": {1}, "b": {1}, "tau": {1}}
 
 
 # -- before the encoder ------------------------------------------------------------------------------------------
