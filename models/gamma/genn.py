@@ -33,16 +33,14 @@ from brian2 import (
     defaultclock,
     second,
 )
-from brian2.devices.device import set_device
 from brian2.parsing.statements import parse_statement
 from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.utils.stringtools import word_substitute
 
 from ...equations.statements import numeric, substituted
-from ..devices import exact_arithmetic, genn_gpu
 from ..errors import EngineError
 from ..events import StepEvents
-from .brian import BrianRun
+from .outcome import BrianRun
 
 # The order within a step, and the only one: GeNN ignores any other.
 GENN_SCHEDULE = ["start", "synapses", "groups", "thresholds", "resets", "end"]
@@ -295,7 +293,7 @@ def run_genn(network, events: StepEvents, record: bool = False, progress=None) -
         network.save(folder / "network.h5")
         (folder / "task.pickle").write_bytes(pickle.dumps((events, record)))
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        command = [sys.executable, "-m", __name__, str(folder)]
+        command = [sys.executable, "-m", f"{__package__}.genn_process", str(folder)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
         if done.returncode:
             last = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
@@ -304,21 +302,3 @@ def run_genn(network, events: StepEvents, record: bool = False, progress=None) -
     if progress is not None:
         progress(events.n_samples)
     return result
-
-
-def _run_in_this_process(folder: Path) -> None:
-    """What the process started by `run_genn` does."""
-    import brian2genn  # noqa: F401 - registers the device
-
-    from .network import SpikingGammaNetwork
-
-    set_device("genn", directory=str(folder / "project"), use_GPU=genn_gpu())
-    network = SpikingGammaNetwork.load(folder / "network.h5")
-    events, record = pickle.loads((folder / "task.pickle").read_bytes())
-    with exact_arithmetic():
-        result = StagedGamma(network, events, record).run()
-    (folder / "result.pickle").write_bytes(pickle.dumps(result))
-
-
-if __name__ == "__main__":
-    _run_in_this_process(Path(sys.argv[1]))
