@@ -1,8 +1,8 @@
 """What the dynamics are: Brian 2 equations, their units, and what is derived from them."""
 
-from .adjoint import Adjoint, derive_adjoint
 from .asynchronous import AsynchronousModel, asynchronous_lif
-from .derivatives import register_derivative
+from .brian.adjoint import Adjoint, derive_adjoint
+from .brian.derivatives import register_derivative
 from .errors import ModelError
 from .gamma import SpikingGammaModel, gamma_memory, spiking_gamma
 from .neurons import NeuronModel, lif

@@ -18,7 +18,7 @@ from ..storage import StoredNetwork, load_network, save_network
 from .connectivity import Connectivity, Projection, layered
 from .engine import COUNTERS, AsynchronousEngine, LoopArguments, check_dtype, queue_code
 from .learning import UnlayeredLearner
-from .timed import run_timed
+from .timed.run import run_timed
 
 COMPATIBLE = (None, "asynctorch")
 

@@ -20,7 +20,7 @@ from ..asynchronous.brian.common import LONGEST_RUN, TICK
 from ..asynchronous.connectivity import Connectivity
 from ..devices import exact_arithmetic
 from ..events import bin_events
-from ..gamma.outcome import BrianRun
+from ..gamma.brian.outcome import BrianRun
 from ..order.draws import field_of, uniform
 from ..order.keys import QueueView
 from ..order.tape import SpikeList

@@ -292,8 +292,8 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
         return float(np.mean(self.predict(events, **options) == np.asarray(labels)))
 
     def brian2(self, events, device="runtime", **options):
-        """Run the same network in Brian 2; see `brian2grad.models.gamma_brian.run_brian2`."""
-        from .brian import run_brian2
+        """Run the same network in Brian 2; see `brian2grad.models.gamma.brian.run.run_brian2`."""
+        from .brian.run import run_brian2
 
         return run_brian2(self, events, device=device, **options)
 

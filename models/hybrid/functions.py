@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sympy
 
-from ...equations.derivatives import differentiate, function_of
-from ...equations.extraction import GATE, HybridNeuron
-from ...equations.jacobians import jump_jacobians, neuron_jacobians
+from ...equations.brian.derivatives import differentiate, function_of
+from ...equations.brian.extraction import GATE, HybridNeuron
+from ...equations.brian.jacobians import jump_jacobians, neuron_jacobians
 from ...equations.statements import symbol
 
 

@@ -11,7 +11,7 @@ from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.units.fundamentalunits import DimensionMismatchError, have_same_dimensions
 from brian2.utils.stringtools import get_identifiers
 
-from ...equations.extraction import ModelText
+from ...equations.brian.extraction import ModelText
 from ...equations.statements import symbol
 from ..errors import NetworkError
 

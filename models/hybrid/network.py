@@ -10,8 +10,8 @@ from brian2.groups.subgroup import Subgroup
 from brian2.input.timedarray import TimedArray
 from brian2.monitors import EventMonitor, PopulationRateMonitor, StateMonitor
 
-from ...equations.extraction import HybridNeuron, neuron_of
-from ...equations.pathways import HybridPathway, pathways_of, targets_of
+from ...equations.brian.extraction import HybridNeuron, neuron_of
+from ...equations.brian.pathways import HybridPathway, pathways_of, targets_of
 from ..errors import NetworkError
 from .functions import JumpFunctions, NeuronFunctions
 from .losses import FINAL, INTEGRAL, SPIKE, ParsedTerm, loss_dimension, parse_term, whole_group

@@ -6,7 +6,7 @@ from brian2 import Equations, Network, NeuronGroup, Synapses, check_units, farad
 from brian2.core.base import BrianObjectException
 
 from brian2grad.equations import ModelError, derive_adjoint, lif, register_derivative
-from brian2grad.equations.adjoint import symbol_of_equation
+from brian2grad.equations.brian.adjoint import symbol_of_equation
 from brian2grad.equations.statements import symbol
 
 

@@ -5,8 +5,8 @@ import sympy
 from brian2 import NeuronGroup, Synapses, TimedArray, check_units, linked_var, ms, mV
 
 from brian2grad.equations import ModelError
-from brian2grad.equations.extraction import neuron_of
-from brian2grad.equations.pathways import pathways_of, targets_of
+from brian2grad.equations.brian.extraction import neuron_of
+from brian2grad.equations.brian.pathways import pathways_of, targets_of
 from brian2grad.equations.statements import symbol
 
 
@@ -88,7 +88,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refusals_name_the_expression_and_the_remedy(case):
-    from brian2grad.equations.jacobians import neuron_jacobians
+    from brian2grad.equations.brian.jacobians import neuron_jacobians
 
     arguments, message = REFUSED[case]
     group = group_of(**arguments)

@@ -39,7 +39,7 @@ from ...events import checked_timed
 from ...order.schedulers import TimedScheduler
 from ...order.stopping import as_stop
 from ...order.tape import TimedResult
-from ..timed_engine import PICOSECONDS, to_ticks
+from ..timed.engine import PICOSECONDS, to_ticks
 from .common import TICK, BrianObjects, execute, jump_of, state_of, without_dynamics
 from .functions import Travel, functions
 

@@ -11,7 +11,7 @@ from brian2grad.models.asynchronous.brian.event import run_timed_samples
 from brian2grad.models.asynchronous.brian.run import run_async_brian2
 from brian2grad.models.asynchronous.connectivity import Connectivity, Projection
 from brian2grad.models.asynchronous.network import AsynchronousNetwork
-from brian2grad.models.asynchronous.timed import run_timed
+from brian2grad.models.asynchronous.timed.run import run_timed
 from brian2grad.models.errors import NetworkError
 from brian2grad.models.events import StepEvents
 from brian2grad.models.order.schedulers import TimedScheduler

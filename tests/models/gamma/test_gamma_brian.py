@@ -7,7 +7,7 @@ import pytest
 from brian2 import defaultclock, ms
 
 from brian2grad.models import EngineError, NetworkError, SpikingGammaNetwork, bin_events
-from brian2grad.models.gamma.brian import BrianGamma
+from brian2grad.models.gamma.brian.run import BrianGamma
 
 OPTIONS = list(itertools.product(("paper", "continuous"), ("neuron", "synapse"), (0.0, 0.2), (1, 2)))
 # Kinds that the default run of other tests compiles too.

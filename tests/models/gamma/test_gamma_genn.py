@@ -9,8 +9,8 @@ from brian2 import defaultclock, ms, prefs
 from brian2grad.equations import spiking_gamma
 from brian2grad.models import EngineError, StepEvents
 from brian2grad.models.devices import check_device, genn_missing
-from brian2grad.models.gamma import genn as gamma_genn
-from brian2grad.models.gamma.genn import GENN_SCHEDULE, StagedGamma, jump_value, staged_model
+from brian2grad.models.gamma.brian import genn as gamma_genn
+from brian2grad.models.gamma.brian.genn import GENN_SCHEDULE, StagedGamma, jump_value, staged_model
 
 # Kinds that the default run of other tests compiles too.
 DEFAULT = {("paper", "neuron", 0.0), ("continuous", "synapse", 0.2)}

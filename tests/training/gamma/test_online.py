@@ -8,7 +8,7 @@ from brian2 import ms, second
 from scipy.sparse import random as sparse_random
 
 from brian2grad.models import NetworkError, SpikingGammaNetwork, StepEvents
-from brian2grad.models.gamma.brian import BrianGamma
+from brian2grad.models.gamma.brian.run import BrianGamma
 from brian2grad.models.gamma.windows import default_window
 from brian2grad.training import SGD, Adam, TrainingError
 from brian2grad.training.gamma.online import LearningOperation, OnlineLearner

@@ -24,10 +24,10 @@ import os
 import numpy as np
 from scipy import sparse
 
-from ..errors import NetworkError
-from ..native.build import render
-from ..native.interface import Arrays, check_status, library
-from .lowering import decay_rates, lower
+from ...errors import NetworkError
+from ...native.build import render
+from ...native.interface import Arrays, check_status, library
+from ..lowering import decay_rates, lower
 
 PICOSECONDS = 1e12
 _LONGEST = 2**62
@@ -58,8 +58,8 @@ class TimedEngine:
         self.threads = threads or len(os.sched_getaffinity(0))
         code = lower(model)
         n = connectivity.n_neurons
-        source = render("asynchronous/timed.cpp.jinja", **code.__dict__)
-        self._ffi, self._lib = library(source, "asynchronous/timed_arguments.h", self.dtype.name)
+        source = render("asynchronous/timed/timed.cpp.jinja", **code.__dict__)
+        self._ffi, self._lib = library(source, "asynchronous/timed/arguments.h", self.dtype.name)
         arrays = self._arrays = Arrays(self._ffi, self.dtype)
         full = lambda values: np.broadcast_to(np.asarray(values, dtype=float), (n,))  # noqa: E731
         axonal = np.asarray(scheduler.axonal, dtype=float)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from brian2.devices.device import set_device
 
-from ..devices import exact_arithmetic, genn_gpu
+from ...devices import exact_arithmetic, genn_gpu
+from ..network import SpikingGammaNetwork
 from .genn import StagedGamma
-from .network import SpikingGammaNetwork
 
 
 def main(folder: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import NetworkError
-from ..events import checked_timed
-from ..order.stopping import as_stop
-from ..order.tape import TimedResult
-from .timed_engine import PICOSECONDS, TimedEngine
+from ...errors import NetworkError
+from ...events import checked_timed
+from ...order.stopping import as_stop
+from ...order.tape import TimedResult
+from .engine import PICOSECONDS, TimedEngine
 
 
 def run_timed(network, events, scheduler, stop="drained", dtype=None) -> TimedResult:

@@ -18,9 +18,9 @@ from brian2 import (
     second,
 )
 
-from ..devices import StandaloneProject, check_device, exact_arithmetic
-from ..errors import NetworkError
-from ..events import StepEvents, bin_events
+from ...devices import StandaloneProject, check_device, exact_arithmetic
+from ...errors import NetworkError
+from ...events import StepEvents, bin_events
 from .genn import run_genn
 from .outcome import BrianRun
 

@@ -9,8 +9,8 @@ import sympy
 from brian2.parsing.sympytools import str_to_sympy
 from sympy.core.function import AppliedUndef
 
-from .errors import ModelError
-from .statements import unit_values
+from ..errors import ModelError
+from ..statements import unit_values
 
 _NO_DERIVATIVE = {
     "rand": "draw the random numbers once, into a parameter",

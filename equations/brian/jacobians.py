@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import sympy
 
+from ..statements import symbol
 from .derivatives import differentiate
 from .extraction import GATE, HybridNeuron, complete
 from .pathways import HybridPathway
-from .statements import symbol
 
 
 def _matrix(expressions, by, model):

@@ -9,7 +9,7 @@ import sympy
 from brian2 import Synapses
 from brian2.core.variables import Constant
 
-from .errors import ModelError
+from ..errors import ModelError
 from .extraction import HybridNeuron, ModelText
 
 SYNAPTIC = "_syn"  # ends the name of a synaptic variable that the target group has as well

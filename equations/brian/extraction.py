@@ -14,10 +14,10 @@ from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER
 from brian2.equations.refractory import add_refractoriness
 from sympy.core.function import AppliedUndef
 
+from ..errors import ModelError
+from ..hybrid import HybridSystem
+from ..statements import compose, parse, symbol
 from .derivatives import known
-from .errors import ModelError
-from .hybrid import HybridSystem
-from .statements import compose, parse, symbol
 
 GATE = "not_refractory"
 REFRACTORY = "refractory"  # name of the parameter that `refractory=5*ms` becomes

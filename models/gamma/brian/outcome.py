@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...equations.display import DisplayedFields
+from ....equations.display import DisplayedFields
 
 
 @dataclass(repr=False)

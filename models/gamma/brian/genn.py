@@ -37,9 +37,9 @@ from brian2.parsing.statements import parse_statement
 from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.utils.stringtools import word_substitute
 
-from ...equations.statements import numeric, substituted
-from ..errors import EngineError
-from ..events import StepEvents
+from ....equations.statements import numeric, substituted
+from ...errors import EngineError
+from ...events import StepEvents
 from .outcome import BrianRun
 
 # The order within a step, and the only one: GeNN ignores any other.

@@ -17,11 +17,11 @@ from brian2.groups.group import get_local_namespace
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 from brian2.units.fundamentalunits import DIMENSIONLESS
 
-from .errors import ModelError
+from ..errors import ModelError
+from ..statements import symbol
 from .extraction import GATE, HybridNeuron, is_unit, neuron_of
 from .jacobians import NeuronJacobians, jump_jacobians, neuron_jacobians
 from .pathways import HybridPathway, pathways_of, targets_of
-from .statements import symbol
 
 KAPPA = symbol("kappa")
 OPEN = "active"  # name of the gate in the printed equations: 1, and 0 while the neuron is refractory

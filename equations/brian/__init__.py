@@ -1,0 +1,1 @@
+"""What the user's own Brian 2 objects say, as hybrid systems."""

@@ -1,0 +1,1 @@
+"""Asynchronous networks in continuous time."""

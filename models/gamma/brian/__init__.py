@@ -1,0 +1,1 @@
+"""SpikingGamma networks as Brian 2 networks: runtime, C++ standalone, GeNN."""
