@@ -18,7 +18,7 @@ test-stable: $(VENV)/installed
 	$(BIN)/python .ci/stable.py
 
 test-long: $(VENV)/installed
-	$(BIN)/python -m pytest -q -m "long and not genn"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "long and not genn"
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
