@@ -24,7 +24,7 @@ _FLAGS = {
     "float64": ["-O3", "-march=native", "-ffp-contract=off"],
     "float32": ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"],
 }
-_MODELS = Path(__file__).resolve().parents[1]
+MODELS = Path(__file__).resolve().parents[1]
 _INCLUDE = re.compile(r'^\s*#include\s+"([^"]+)"', re.MULTILINE)
 _COMMON_FLAGS = ["-std=c++17", "-shared", "-fPIC", "-fopenmp"]
 
@@ -58,7 +58,7 @@ def compiler_version() -> str:
 def render(template: str, **values) -> str:
     """Fill a template, named by its path below ``models/`` such as ``gamma/gamma.cpp.jinja``."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_MODELS),
+        loader=jinja2.FileSystemLoader(MODELS),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -74,7 +74,7 @@ def included(source: str) -> dict[str, str]:
     while waiting:
         name = waiting.pop(0)
         if name not in found:
-            found[name] = (_MODELS / name).read_text()
+            found[name] = (MODELS / name).read_text()
             waiting += _INCLUDE.findall(found[name])
     return found
 
@@ -111,7 +111,7 @@ def compiled(source: str, dtype: str = "float64") -> Path:
     library = folder / f"{digest}.so"
     if not library.exists():
         with atomic(library) as output:  # another process may be compiling the same content
-            command = [compiler(), *flags, f"-I{_MODELS}", "-x", "c++", "-", "-o", str(output)]
+            command = [compiler(), *flags, f"-I{MODELS}", "-x", "c++", "-", "-o", str(output)]
             done = subprocess.run(command, input=source, capture_output=True, text=True)
             if done.returncode:
                 kept = folder / f"{digest}.failed.cpp"

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
-from pathlib import Path
 
 import cffi
 import numpy as np
 
 from ..errors import EngineError, NetworkError
-from .build import REAL_TYPES, compiled
+from .build import MODELS, REAL_TYPES, compiled
 
-_MODELS = Path(__file__).resolve().parents[1]
 _INCLUDE = re.compile(r'^\s*#include\s+"([^"]+\.h)"', re.MULTILINE)
 
 
@@ -21,7 +19,7 @@ def _declarations(name: str, seen: set[str]) -> str:
     if name in seen:
         return ""
     seen.add(name)
-    text = (_MODELS / name).read_text()
+    text = (MODELS / name).read_text()
     before = "".join(_declarations(other, seen) for other in _INCLUDE.findall(text))
     return before + "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#")) + "\n"
 

@@ -35,11 +35,11 @@ from scipy import sparse
 
 from ....equations.hybrid import HybridSystem
 from ...errors import NetworkError
-from ...events import checked_timed
 from ...order.schedulers import TimedScheduler
 from ...order.stopping import as_stop
 from ...order.tape import TimedResult
 from ..timed.engine import PICOSECONDS, to_ticks
+from ..timed.run import checked_continuous
 from .common import TICK, BrianObjects, execute, jump_of, state_of, without_dynamics
 from .functions import Travel, functions
 
@@ -319,14 +319,7 @@ def run_event_driven(network, events, device="runtime", *, scheduler=None, stop=
     scheduler = network.scheduler if scheduler is None else scheduler
     if not isinstance(scheduler, TimedScheduler):
         raise NetworkError(f"mode='event' needs the delays of a TimedScheduler, not {scheduler.name}.")
-    events = checked_timed(events)
-    if events.n_units != network.n_inputs:
-        raise NetworkError(f"The events have {events.n_units} units, the network {network.n_inputs} input units.")
-    if np.any(network.sigma):
-        raise NetworkError("A synchronisation threshold counts spikes per timestep; continuous time has none.")
-    rule = as_stop(stop)
-    if rule.rule == "step_budget" or (rule.rule == "after_output" and rule.value):
-        raise NetworkError("Continuous time has no forward steps: stop at 'drained', 'first-output' or spike_budget.")
+    events, rule = checked_continuous(network, events, stop)
     ticks = np.rint(np.asarray(events.times, float) * (float(events.time_unit_us) * 1e-6 * PICOSECONDS))
     bounds = list(zip(events.offsets[:-1], events.offsets[1:], strict=True))
     for begin, end in bounds:

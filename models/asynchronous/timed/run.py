@@ -6,10 +6,23 @@ from __future__ import annotations
 import numpy as np
 
 from ...errors import NetworkError
-from ...events import checked_timed
-from ...order.stopping import as_stop
+from ...events import TimedEvents, checked_timed
+from ...order.stopping import Stop, as_stop
 from ...order.tape import TimedResult
 from .engine import PICOSECONDS, TimedEngine
+
+
+def checked_continuous(network, events, stop) -> tuple[TimedEvents, Stop]:
+    """Events and stop rule of a run in continuous time, or one error about what it does not know."""
+    events = checked_timed(events)
+    if events.n_units != network.n_inputs:
+        raise NetworkError(f"The events have {events.n_units} units, the network {network.n_inputs} input units.")
+    if np.any(network.sigma):
+        raise NetworkError("A synchronisation threshold counts spikes per timestep; continuous time has none.")
+    stop = as_stop(stop)
+    if stop.rule == "step_budget" or (stop.rule == "after_output" and stop.value):
+        raise NetworkError("Continuous time has no forward steps: stop at 'drained', 'first-output' or spike_budget.")
+    return events, stop
 
 
 def run_timed(network, events, scheduler, stop="drained", dtype=None) -> TimedResult:
@@ -29,14 +42,7 @@ def run_timed(network, events, scheduler, stop="drained", dtype=None) -> TimedRe
     -------
     TimedResult
     """
-    events = checked_timed(events)
-    if events.n_units != network.n_inputs:
-        raise NetworkError(f"The events have {events.n_units} units, the network {network.n_inputs} input units.")
-    if np.any(network.sigma):
-        raise NetworkError("A synchronisation threshold counts spikes per timestep; continuous time has none.")
-    stop = as_stop(stop)
-    if stop.rule == "step_budget" or (stop.rule == "after_output" and stop.value):
-        raise NetworkError("Continuous time has no forward steps: stop at 'drained', 'first-output' or spike_budget.")
+    events, stop = checked_continuous(network, events, stop)
     dtype = dtype or network.dtype
     made_of, engine = network._engines.get("timed", ((), None))
     wanted = (scheduler, network.connectivity, dtype)
