@@ -1,22 +1,24 @@
-"""Asynchronous inference side by side: compiled engine, dense PyTorch, and bare C++ loops.
+"""Asynchronous inference side by side: compiled engine, a numba loop, PyTorch, and a C++ loop that only adds rows.
 
-    python benchmarks/asynchronous.py speed     engine against dense PyTorch, batch 1 and 32, F = 1, 8, 64
+    python benchmarks/asynchronous.py speed     engine against numba and PyTorch, batch 1 and 32, F = 1, 8, 64
+    python benchmarks/asynchronous.py stream    the same, one sample a call and each call another: what a processor can
+                                                learn of a sample that comes again and again does not help then
     python benchmarks/asynchronous.py floor     engine against a C++ loop that only adds the same rows
     python benchmarks/asynchronous.py size      time against network size, 1e3 to 1e6 neurons, and against events
 
-The task has the size of N-MNIST: 2312-64-64-64-10 neurons, about 4000 events in 30 frames of 10 ms. Both
-sides of a comparison run in one process, one after the other, with the same number of threads. Times are the
-best of many repetitions, as other work on the machine only ever adds: of `speed` on the wall, with the median
-beside it; of `floor` and `size`, which use one thread, in processor time.
+The task has the size of N-MNIST: 2312-64-64-64-10 neurons, about 4000 events in 30 frames of 10 ms. How it is measured
+says ``fair.py``; PyTorch's dense frames are made before. Of `size`, times are the best of many repetitions, in
+processor time.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
-import statistics
-import time
+import itertools
+from pathlib import Path
 
+import fair
 import numpy as np
 from brian2 import ms
 
@@ -27,6 +29,7 @@ from brian2grad.models.order.schedulers import FifoScheduler, MomentumScheduler,
 
 SIZES = (2312, 64, 64, 64, 10)
 GROUPS = (1, 8, 64)
+ORDERS = (RandomScheduler(), MomentumScheduler(), FifoScheduler())
 ROWS_ONLY = """
 #include "native/support.hpp"
 // Adds the row of every delivered source to the current of its targets, group after group, and nothing else.
@@ -66,93 +69,60 @@ def frames(n_samples, n_steps=30, n_events=4000, n_units=SIZES[0], seed=0) -> St
     )
 
 
-def seconds(function, repetitions, clock=time.perf_counter) -> tuple[float, float]:
-    """Median and best of `repetitions` calls, after one that warms up."""
-    function()
-    times = []
-    for _ in range(repetitions):
-        start = clock()
-        function()
-        times.append(clock() - start)
-    return statistics.median(times), min(times)
-
-
 def network(threads, **options) -> AsynchronousNetwork:
     return AsynchronousNetwork(SIZES, tau_m=1 * ms, V_th=0.3, dt=10 * ms, seed=1, threads=threads, **options)
 
 
-# -- dense PyTorch -------------------------------------------------------------------------------------
+def name_of(scheduler) -> str:
+    """Name of an order."""
+    return scheduler.name.removesuffix("Scheduler")
 
 
-class DenseTorch:
-    """The published algorithm on dense (batch, neurons) tensors, forward only, random order, input first."""
+def contenders(net, events, F, scheduler) -> dict:
+    """What runs these events in this order; PyTorch in random order only."""
+    import torch
+    from numba_asynchronous import NumbaAsynchronous
+    from torch_asynchronous import TorchAsynchronous
 
-    def __init__(self, net, torch):
-        self.torch = torch
-        w_in, w = net.connectivity.dense()
-        self.w_in, self.w = torch.tensor(w_in, dtype=torch.float32), torch.tensor(w, dtype=torch.float32)
-        self.decay, self.theta = float(np.exp(-10)), 0.3
-
-    def run(self, x, F):
-        """Spikes per sample of input (T, B, n_in)."""
-        torch = self.torch
-        B, N = x.shape[1], len(self.w)
-        U, total = torch.zeros(B, N), torch.zeros(B)
-        for frame in x:
-            U = U * self.decay
-            resting = torch.zeros(B, N, dtype=torch.bool)
-            queue = torch.zeros(B, N)
-            current = frame @ self.w_in
-            first = True
-            while first or bool(queue.any()) or bool((current != 0).any()):
-                first = False
-                U = (U + current).masked_fill(resting, 0.0)
-                fire = (U > self.theta) & (current != 0)
-                U = U.masked_fill(fire, 0.0)
-                resting |= fire
-                queue = queue + fire
-                total += fire.sum(1)
-                keys = torch.rand(B, N).masked_fill(queue == 0, 2.0)
-                rank = keys.argsort(1).argsort(1)
-                group = (rank < F) & (queue > 0)
-                current = (queue * group) @ self.w
-                queue = queue.masked_fill(group, 0.0)
-        return total
+    loop, dense = NumbaAsynchronous(net), TorchAsynchronous(net)
+    ours = lambda: net.run(events, scheduler=scheduler, forward_group=F)  # noqa: E731
+    sides = {
+        "brian2grad": fair.Side(ours, lambda n: setattr(net.engine(scheduler), "threads", n)),
+        "numba loop": fair.Side(lambda: loop.run(events, scheduler, F), loop.set_threads),
+    }
+    if isinstance(scheduler, RandomScheduler):
+        x = dense.frames(events)
+        sides["PyTorch, topk and rows"] = fair.Side(lambda: dense.run(x, F), torch.set_num_threads)
+        if len(events) == 1 or F > 1:  # else half a minute a call
+            sides["PyTorch, dense"] = fair.Side(lambda: dense.run(x, F, "dense"), torch.set_num_threads)
+    return sides
 
 
 def speed(arguments):
-    try:
-        import torch
-    except ImportError:
-        torch = None
-        print("PyTorch is not installed: only the compiled engine is timed (pip install torch).")
-    if torch:
-        torch.set_num_threads(arguments.threads)
-    net = network(arguments.threads)
-    print(f"ms per sample, median (best); {arguments.threads} threads; spikes per sample in brackets")
-    print(f"{'batch':>5} {'F':>3} {'order':>9} {'engine':>20} {'dense PyTorch':>16} {'ratio':>8}")
-    for batch in (1, 32):
+    """Every side on the same events."""
+    net, rows = network(arguments.threads), []
+    for batch, F, scheduler in itertools.product((1, 32), GROUPS, ORDERS):
         events = frames(batch)
-        for F in GROUPS:
-            for scheduler in (RandomScheduler(), MomentumScheduler(), FifoScheduler()):
-                run = lambda s=scheduler, F=F, e=events: net.run(e, scheduler=s, forward_group=F)  # noqa: E731
-                median, best = seconds(run, 200 // batch + 5)
-                spikes = run().counters["spikes"].sum() / batch
-                label = scheduler.name.removesuffix("Scheduler")
-                line = (
-                    f"{batch:5} {F:3} {label:>9} {median / batch * 1e3:8.3f} ({best / batch * 1e3:.3f}) [{spikes:.0f}]"
-                )
-                if torch and label == "Random":
-                    dense = DenseTorch(net, torch)
-                    x = torch.tensor(np.stack([events.dense(s) for s in range(batch)], 1), dtype=torch.float32)
-                    repetitions = 1 if F * 32 < batch * 8 else 3
-                    seen = []
-                    torch_median, torch_best = seconds(
-                        lambda x=x, F=F, d=dense, s=seen: s.append(d.run(x, F)), repetitions
-                    )
-                    torch_spikes = float(seen[-1].mean())
-                    line += f" {torch_median / batch * 1e3:9.2f} [{torch_spikes:.0f}] {torch_best / best:8.0f}x"
-                print(line, flush=True)
+        found = fair.compare(contenders(net, events, F, scheduler), arguments.threads, budget=4.0)
+        spikes = net.run(events, scheduler=scheduler, forward_group=F).counters["spikes"].sum() / batch
+        fair.show(found, f"batch {batch}, F = {F}, {name_of(scheduler)}: {spikes:.0f} spikes; ms a sample", batch)
+        rows += [{"batch": batch, "F": F, "order": name_of(scheduler), **row} for row in found]
+    fair.save("asynchronous" + "_2_threads" * (arguments.threads > 1), rows, arguments.out)
+
+
+def stream(arguments):
+    """Engine and numba loop called with one sample after the other, as they come from a sensor."""
+    from numba_asynchronous import NumbaAsynchronous
+
+    net, rows, batch = network(1), [], 32
+    loop, each = NumbaAsynchronous(net), [frames(batch).take([k]) for k in range(batch)]
+    for F, scheduler in itertools.product(GROUPS, ORDERS):
+        ours = lambda s=scheduler, F=F: [net.run(e, scheduler=s, forward_group=F) for e in each]  # noqa: E731
+        theirs = lambda s=scheduler, F=F: [loop.run(e, s, F) for e in each]  # noqa: E731
+        found = fair.compare({"brian2grad": ours, "numba loop": theirs}, budget=4.0)
+        fair.show(found, f"one sample a call, F = {F}, {name_of(scheduler)}; ms a sample", batch)
+        rows += [{"F": F, "order": name_of(scheduler), **row} for row in found]
+    fair.save("asynchronous_stream", rows, arguments.out)
 
 
 # -- bare loops ----------------------------------------------------------------------------------------
@@ -162,24 +132,16 @@ def floor(arguments):
     events = frames(1)
     library = compile_library(ROWS_ONLY, "float32")
     print("one thread, batch 1; synaptic operations are weights added, input included")
-    print(f"{'input':>11} {'F':>3} {'order':>9} {'engine ms':>10} {'rows only ms':>13} {'ratio':>6} {'M synops/s':>11}")
-    for prioritised in (True, False):
-        net = network(1, prioritised=prioritised)
-        for F in GROUPS:
-            for scheduler in (RandomScheduler(), MomentumScheduler(), FifoScheduler()):
-                run = lambda n=net, s=scheduler, F=F, **o: n.run(events, scheduler=s, forward_group=F, **o)  # noqa: E731
-                result = run(record="tape")
-                bare = _rows_only(library, net, result.tape)
-                _, best = seconds(run, 300, time.thread_time)
-                _, bare_best = seconds(bare, 300, time.thread_time)
-                rate = result.counters["synaptic_operations"].sum() / best / 1e6
-                print(
-                    f"{'first' if prioritised else 'queued':>11} {F:3} "
-                    f"{scheduler.name.removesuffix('Scheduler'):>9}"
-                    f" {best * 1e3:10.3f} {bare_best * 1e3:13.3f} {best / bare_best:6.1f} "
-                    f"{rate:11.0f}",
-                    flush=True,
-                )
+    rows = []
+    for where, F, scheduler in itertools.product(("first", "queued"), GROUPS, ORDERS):
+        net = network(1, prioritised=where == "first")
+        run = lambda n=net, s=scheduler, F=F, **o: n.run(events, scheduler=s, forward_group=F, **o)  # noqa: E731
+        result = run(record="tape")
+        found = fair.compare({"rows alone": _rows_only(library, net, result.tape), "brian2grad": run}, budget=2.0)
+        rate = result.counters["synaptic_operations"].sum() / found[1]["seconds"] / 1e6
+        fair.show(found, f"input {where}, F = {F}, {name_of(scheduler)}: {rate:.0f} M operations a second")
+        rows += [{"input": where, "F": F, "order": name_of(scheduler), **row} for row in found]
+    fair.save("asynchronous_floor", rows, arguments.out)
 
 
 def _rows_only(library, net, tape):
@@ -208,14 +170,16 @@ def size(arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("speed", "floor", "size"))
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("what", choices=("speed", "stream", "floor", "size"))
+    parser.add_argument("--threads", type=int, default=1, help="of `speed`; with 1, processor time")
+    parser.add_argument("--out", type=Path, default=fair.RESULTS, help="folder of the results")
     parser.add_argument(
         "--neurons", type=lambda text: [int(float(n)) for n in text.split(",")], default="1e3,1e4,1e5,1e6"
     )
     parser.add_argument("--plot", help="file for the figure of `size`")
     arguments = parser.parse_args()
-    {"speed": speed, "floor": floor, "size": size}[arguments.what](arguments)
+    fair.prepare(arguments.threads if arguments.what == "speed" else 1)
+    {"speed": speed, "stream": stream, "floor": floor, "size": size}[arguments.what](arguments)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def dense_spikes(run, layer: int, n: int) -> np.ndarray:
 
 def readout_error(network, readout, loss, labels, targets, weight) -> np.ndarray:
     """dL/dreadout (n_samples, n_steps, n_out)."""
-    first, steps = network._first_step(), readout.shape[:2]
+    first, steps = network.first_step(), readout.shape[:2]
     labels, weight = loss_window(steps, labels, weight, first, network.sizes[-1])
     readout = np.asarray(readout, float)
     if loss == "squared_error":

@@ -1,5 +1,5 @@
 """Dense PyTorch transcription of asynchronous execution and of its surrogate gradient: plain autograd over the unrolled
-forward steps. Slow; what the event-driven engine is compared with, in the tests and in ``unlayered.py``.
+forward steps. Slow; what the event-driven engine is timed against in ``unlayered.py``.
 
 Koopman, Yousefzadeh, Shahsavari, Tang & Sifalakis 2024, arXiv 2408.05098, with the current of the last group kept.
 """
@@ -26,10 +26,9 @@ class Spike(torch.autograd.Function):
         return gradient * ctx.slope(x), None
 
 
-def arctan_slope(x, steepness=2.0, gain=None):
-    """snnTorch's arctan, slope 1 at threshold for steepness 2; with ``gain=1/pi`` that of the later code."""
-    peak = steepness / 2 if gain is None else gain
-    return peak / (1 + (math.pi * steepness * x / 2) ** 2)
+def arctan_slope(x):
+    """snnTorch's arctan of steepness 2, slope 1 at threshold."""
+    return 1 / (1 + (math.pi * x) ** 2)
 
 
 class DenseUnlayered:
@@ -38,82 +37,42 @@ class DenseUnlayered:
     Parameters
     ----------
     W_in, W : (n_in, N) and (N, N) tensors
-        Source first; may require gradients, as may `leak`, `theta` and `sigma`.
-    leak, theta, sigma : (N,) tensors
-        `sigma` may be ``None``.
+        Source first; may require gradients.
+    leak, theta : (N,) tensors
     choose : callable
         Given (q, P, timestep, step), the mask (B, N) of the group that is delivered next, fillers included.
     slope : callable
         Surrogate derivative.
-    every : bool
-        Variant v2: a surrogate term for every neuron in every step.
-    refractory, cut, detach_reset : bool
-    rests, keeps : callable, optional
-        Given (timestep, step), masks (B, N): whether a spike makes its neuron rest, and whether it is emitted.
-    sigma_mask : (N,) tensor, optional
-        Neurons whose synchronisation threshold has a gradient.
     """
 
-    def __init__(
-        self, W_in, W, leak, theta, choose, slope, *, sigma=None, every=False, refractory=True, cut=False,
-        detach_reset=False, rests=None, keeps=None, sigma_mask=None,
-    ):  # fmt: skip
-        self.W_in, self.W, self.leak, self.theta, self.sigma = W_in, W, leak, theta, sigma
-        self.choose, self.slope, self.every, self.refractory = choose, slope, every, refractory
-        self.cut, self.detach_reset, self.rests, self.keeps = cut, detach_reset, rests, keeps
-        self.sigma_mask = sigma_mask
+    def __init__(self, W_in, W, leak, theta, choose, slope):
+        self.W_in, self.W, self.leak, self.theta, self.choose, self.slope = W_in, W, leak, theta, choose, slope
         self.spikes = 0
 
     def run(self, frames):
-        """Run frames (T, B, n_in); returns counts (T, B, N), membranes (T, B, N) and the spikes of every step."""
+        """Run frames (T, B, n_in); returns counts (T, B, N)."""
         T, B, _ = frames.shape
         N = self.W.shape[0]
         U, q = frames.new_zeros(B, N), frames.new_zeros(B, N)
-        counts, membranes, history = [], [], []
+        counts = []
         for t in range(T):
-            U = U * self.leak
-            count, U, q = self._timestep(t, frames[t], U, q, history)
+            count, U, q = self._timestep(t, frames[t], U * self.leak, q)
             counts.append(count)
-            membranes.append(U)
-        return torch.stack(counts), torch.stack(membranes), history
+        return torch.stack(counts)
 
-    def _timestep(self, t, x, U, q, history):
-        B, N = U.shape
-        R, P, S = torch.zeros(B, N, dtype=torch.bool), U.new_zeros(B, N), U.new_zeros(B, N)
-        count = U.new_zeros(B, N)
-        current, received, step = x @ self.W_in, None, 0
-        if self.sigma is not None:
-            received = x @ (self.W_in != 0).to(x.dtype)
+    def _timestep(self, t, x, U, q):
+        R, P, count, step = torch.zeros_like(U, dtype=torch.bool), torch.zeros_like(U), torch.zeros_like(U), 0
+        current = x @ self.W_in
         while step == 0 or bool(((q != 0).any() | (current != 0).any()).item()):
-            U = (U.detach() if self.cut else U) + current
-            if self.refractory:
-                U = torch.where(R, torch.zeros_like(U), U)
-            margin = U - self.theta
-            fire = Spike.apply(margin, self.slope)
-            if self.sigma is not None:
-                S = S + received.detach()
-                threshold = torch.where(self.sigma_mask, self.sigma, self.sigma.detach())
-                fire = fire * Spike.apply(S - threshold, self.slope)
-            if not self.every:
-                fire = fire * (current != 0)
-            if self.refractory:
-                fire = fire * ~R
+            U = torch.where(R, torch.zeros_like(U), U + current)
+            fire = Spike.apply(U - self.theta, self.slope) * (current != 0) * ~R
             P = torch.where(fire > 0, U.detach(), P)
-            U = U * (1 - (fire.detach() if self.detach_reset else fire))
-            rests = (fire > 0) if self.rests is None else (fire > 0) & self.rests(t, step)
-            R = R | rests
-            if self.keeps is not None:
-                fire = fire * self.keeps(t, step)
+            U = U * (1 - fire)
+            R = R | (fire > 0)
             self.spikes += int(fire.detach().sum())
-            history.append(fire)
             count, q = count + fire, q + fire
             group = self.choose(q.detach(), P, t, step)
-            taken = q * group
-            current = taken @ self.W
-            if self.sigma is not None:
-                received = taken @ (self.W != 0).to(q.dtype)
-            q = q * (1 - group)
-            step += 1
+            current, q, step = (q * group) @ self.W, q * (1 - group), step + 1
         return count, U, q
 
 

@@ -1,25 +1,23 @@
-"""Time of a training epoch on N-MNIST (digits 0-7): the compiled engine beside plain PyTorch, in one run.
+"""Time of a training epoch on N-MNIST (digits 0-7): the compiled engine beside PyTorch, in one run.
 
-    python benchmarks/epoch.py --data-root DIR
+    python benchmarks/epoch.py --data-root DIR                one thread each, processor time
+    python benchmarks/epoch.py --data-root DIR --threads 2    two threads or one, whichever is faster
 
-The same 2312-128-8 network (K = 5, 10 ms steps, Adam, batches of 64), the same gradient, two threads each. Batches
-alternate between the two, equal batches of the same recordings; a PyTorch epoch is extrapolated from them. Ours is
-also run in full, loading left out of both. Building PyTorch's dense input is not counted. Without data, synthetic
-events with N-MNIST's statistics stand in.
+The same 2312-128-8 network (K = 5, 10 ms steps, Adam, batches of 64), the same gradient; every side steps through the
+same batches, and each counts what it makes of the binned events (dense tensors, sparse rows). An epoch is the median
+batch times their number; ours is also run in full. Without data, synthetic events with N-MNIST's statistics stand in.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
-import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import fair
 import numpy as np
 
 SIZES, BATCH, N_STEPS, N_RECORDINGS = (2312, 128, 8), 64, 32, 12000
@@ -30,10 +28,9 @@ def parse_arguments() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", type=Path, help="folder with nmnist8_train.npz (default: synthetic events)")
-    parser.add_argument("--batches", type=int, default=20, help="batches timed side by side")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--fused", action="store_true", help="also time the layer-wise fused PyTorch version")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output")
+    parser.add_argument("--batches", type=int, default=25, help="batches timed side by side")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=fair.RESULTS, help="folder of the results")
     parser.add_argument("--epoch-only", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -61,68 +58,81 @@ def load_data(data_root):
     from brian2 import ms
 
     from brian2grad.models.events import bin_events
-    from brian2grad.training.data.npz import archive_from_fields, read_fields
+    from brian2grad.training.data import read_archive
 
-    path = data_root / "nmnist8_train.npz"
-    archive = archive_from_fields(path, read_fields(path))
+    archive = read_archive(data_root / "nmnist8_train.npz")
     return bin_events(archive, 10 * ms, N_STEPS), np.asarray(archive.labels)
 
 
-class Ours:
-    """One training step of the engine."""
+class Steps:
+    """Training steps of one side, batch after batch of one order."""
 
-    def __init__(self, events, labels, threads):
-        from brian2 import ms
+    def __init__(self, events, labels, make):
+        self.events, self.labels, self.make = events, labels, make
+        self.order, self.next = np.random.default_rng(0).permutation(len(events)), 0
 
-        from brian2grad.models.gamma.network import SpikingGammaNetwork
-        from brian2grad.training.optimisers import Adam
-
-        self.events, self.labels = events, labels
-        self.network = SpikingGammaNetwork(
-            SIZES, K=5, tau=30 * ms, dt=10 * ms, read_from=READ_FROM * 10 * ms, threads=threads
-        )
-        self.network.calibrate(events.take(np.arange(64)))
-        self.optimiser = Adam(2e-3)
-        self.network.gradient(events.take(np.arange(BATCH)), labels[:BATCH])
-
-    def step(self, chosen) -> float:
-        """Seconds of one step, choosing the samples included."""
-        began = time.perf_counter()
-        batch = self.events.take(chosen)
-        result = self.network.gradient(batch, self.labels[chosen])
-        self.optimiser.step(self.network.parameters, result.gradients, info=self.network.info)
-        return time.perf_counter() - began
-
-    def epoch(self, seed: int = 0) -> float:
-        """Seconds of a whole epoch."""
-        order = np.random.default_rng(seed).permutation(len(self.events))
-        began = time.perf_counter()
-        for first in range(0, len(order), BATCH):
-            self.step(order[first : first + BATCH])
-        return time.perf_counter() - began
+    def __call__(self):
+        chosen = self.order[self.next : self.next + BATCH]
+        self.next = (self.next + BATCH) % (len(self.events) - BATCH)
+        self.make(self.events.take(chosen), self.labels[chosen])
 
 
-class Torch:
-    """One training step of the PyTorch version."""
+def ours(events, threads):
+    """The network, and a function that trains it with a batch."""
+    from brian2 import ms
 
-    def __init__(self, ours: Ours, version: str, threads: int):
+    from brian2grad.models.gamma.network import SpikingGammaNetwork
+    from brian2grad.training.optimisers import Adam
+
+    network = SpikingGammaNetwork(SIZES, K=5, tau=30 * ms, dt=10 * ms, read_from=READ_FROM * 10 * ms, threads=threads)
+    network.calibrate(events.take(np.arange(64)))
+    optimiser = Adam(2e-3)
+
+    def train(batch, labels):
+        found = network.gradient(batch, labels)
+        optimiser.step(network.parameters, found.gradients, info=network.info)
+
+    return network, train
+
+
+def torch_step(model, version, prepare):
+    """A function that trains a PyTorch network with a batch; `prepare` makes its input."""
+    import torch
+
+    optimiser = torch.optim.Adam(model.parameters(), lr=2e-3, fused=True)
+
+    def train(batch, labels):
+        optimiser.zero_grad()
+        model.loss(prepare(batch), torch.as_tensor(labels.astype(np.int64)), READ_FROM, version).backward()
+        optimiser.step()
+
+    return train
+
+
+def contenders(events, labels, threads) -> dict:
+    """All sides."""
+    network, train = ours(events, threads)
+
+    def set_threads(count):
+        for engine in network._engines.values():
+            engine.threads = count
+
+    sides = {"brian2grad": fair.Side(Steps(events, labels, train), set_threads)}
+    try:
         import torch
-        from torch_gamma import TorchGamma, dense
-
-        torch.set_num_threads(threads)
-        self.torch, self.dense, self.version = torch, dense, version
-        self.events, self.labels = ours.events, ours.labels
-        self.model = TorchGamma(ours.network)
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=2e-3)
-
-    def step(self, chosen) -> float:
-        """Seconds of one step from the dense tensor on."""
-        x, y = self.dense(self.events.take(chosen)), self.torch.as_tensor(self.labels[chosen].astype(np.int64))
-        began = time.perf_counter()
-        self.optimiser.zero_grad()
-        self.model.loss(x, y, READ_FROM, self.version).backward()
-        self.optimiser.step()
-        return time.perf_counter() - began
+        import torch_gamma
+        import torch_sparse
+    except ImportError:
+        print("PyTorch: not installed, left out")
+        return sides
+    for name, kind, version, prepare in (
+        ("PyTorch, fused over time, sparse rows", torch_sparse.TorchSparse, "sparse", torch_sparse.Rows),
+        ("PyTorch, fused", torch_gamma.TorchGamma, "fused", torch_gamma.dense),
+        ("PyTorch, plain", torch_gamma.TorchGamma, "plain", torch_gamma.dense),
+    ):
+        step = torch_step(kind(network), version, prepare)
+        sides[name] = fair.Side(Steps(events, labels, step), torch.set_num_threads)
+    return sides
 
 
 def epoch_alone(arguments) -> dict:
@@ -136,52 +146,29 @@ def epoch_alone(arguments) -> dict:
 def main() -> None:
     """Run and print."""
     arguments = parse_arguments()
-    if arguments.epoch_only:
-        ours = Ours(*load_data(arguments.data_root), arguments.threads)
-        seconds = ours.epoch()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"seconds": seconds, "peak_mib": peak}))
-        return
-    os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
-    sys.path.insert(0, str(Path(__file__).parent))
+    fair.prepare(arguments.threads)
     events, labels = load_data(arguments.data_root)
-    n_batches = -(-len(events) // BATCH)
+    if arguments.epoch_only:
+        steps = Steps(events, labels, ours(events, arguments.threads)[1])
+        steps()
+        now = fair.clock(arguments.threads)
+        began = now()
+        for _ in range(-(-len(events) // BATCH)):
+            steps()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({"seconds": now() - began, "peak_mib": peak}))
+        return
     source = "nmnist8" if arguments.data_root else "synthetic events"
     print(f"{source}: {len(events)} recordings, {len(events.units) / len(events):.0f} distinct events each")
-    ours = Ours(events, labels, arguments.threads)
-    contenders = {"ours": ours}
-    try:
-        contenders["torch plain"] = Torch(ours, "plain", arguments.threads)
-        if arguments.fused:
-            contenders["torch fused"] = Torch(ours, "fused", arguments.threads)
-    except ImportError:
-        print("torch: not installed, left out")
-    times = {name: [] for name in contenders}
-    order = np.random.default_rng(0).permutation(len(events))
-    for index in range(arguments.batches + 1):
-        chosen = order[index * BATCH : (index + 1) * BATCH]
-        for name, contender in contenders.items():
-            seconds = contender.step(chosen)
-            if index:  # the first batch warms up
-                times[name].append(seconds)
-    result = {"batches": arguments.batches, "threads": arguments.threads, "data": source}
-    for name, values in times.items():
-        per_batch = statistics.median(values)
-        result[name] = {"batch_ms": 1e3 * per_batch, "epoch_s": n_batches * per_batch}
-        print(
-            f"{name:12s} {1e3 * per_batch:8.1f} ms a batch (median of {len(values)}, {1e3 * min(values):.1f} at best)"
-            f" -> {n_batches * per_batch:7.2f} s an epoch of {n_batches} batches, extrapolated"
-        )
-    for name in list(times)[1:]:
-        paired = statistics.median(t / o for t, o in zip(times[name], times["ours"], strict=True))
-        best = min(times[name]) / min(times["ours"])
-        result[name] |= {"ratio": result[name]["batch_ms"] / result["ours"]["batch_ms"], "paired_ratio": paired}
-        print(f"{name}: {result[name]['ratio']:.1f} times ours (batch by batch {paired:.1f}, best batches {best:.1f})")
+    turns = (arguments.batches, arguments.batches)
+    rows = fair.compare(contenders(events, labels, arguments.threads), arguments.threads, at_least=0, rounds=turns)
+    fair.show(rows, f"a batch of {BATCH}")
+    n_batches = -(-len(events) // BATCH)
+    print("an epoch:", ", ".join(f"{row['side']} {n_batches * row['seconds']:.1f} s" for row in rows))
     alone = epoch_alone(arguments)
-    result["ours"] |= {"full_epoch_s": alone["seconds"], "peak_mib": alone["peak_mib"]}
     print(f"ours, a whole epoch in a process of its own: {alone['seconds']:.2f} s, peak {alone['peak_mib']:.0f} MiB")
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "epoch.json").write_text(json.dumps(result, indent=1))
+    about = {"data": source, "batches_of_an_epoch": n_batches, "whole_epoch": alone}
+    fair.save("epoch" + f"_{arguments.threads}_threads" * (arguments.threads > 1), rows, arguments.out, **about)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,14 @@ from brian2grad.models.native.build import compile_library
 
 SOURCE = """
 #include "native/lanes.hpp"
+struct Given { const int64_t* ptr; const int32_t* units; const R* amounts; };
 template <int NV>
-static void rows_of(const Packed& p, V* weights, V* grads, const EventView& in, int n_pre, int T, bool gradient,
-                    V* state) {
-    for (int b = 0; b < p.blocks; b++) {
+static void rows_of(const Blocks& p, V* weights, V* grads, const Given& in, int n_pre, int T, bool gradient, V* state) {
+    for (int b = 0; b < p.count(); b++) {
         V *sum = state + (size_t)b * NV, *rows = weights + (size_t)b * n_pre * NV;
         V* out = grads + (size_t)b * n_pre * NV;
-        for (int t = 0; t < T; t++) gather<NV>(sum, rows, in, in.ptr[t], in.ptr[t + 1], R(1));
-        for (int t = T - 1; gradient && t >= 0; t--) scatter<NV>(out, sum, in, in.ptr[t], in.ptr[t + 1], R(1));
+        for (int t = 0; t < T; t++) gather<NV>(sum, rows, in, t, R(1));
+        for (int t = T - 1; gradient && t >= 0; t--) scatter<NV>(out, sum, in, t, R(1));
     }
 }
 extern "C" void run(int n_layers, const int32_t* sizes, const int64_t* const* ptr, const int32_t* const* units,
@@ -27,25 +27,25 @@ extern "C" void run(int n_layers, const int32_t* sizes, const int64_t* const* pt
     {
         static thread_local std::vector<std::vector<V>> weights, grads, panels;
         static thread_local std::vector<V> state, error, below;
-        std::vector<Packed> packed(n_layers);
+        std::vector<Blocks> packed(n_layers);
         weights.resize(n_layers); grads.resize(n_layers); panels.resize(n_layers);
         for (int l = 0; l < n_layers; l++) {
-            packed[l].shape(sizes[l + 1], 4);
+            packed[l] = Blocks(sizes[l + 1], sizes[l + 1] <= LANES ? 1 : sizes[l + 1] <= 2 * LANES ? 2 : 4, 1);
             weights[l].resize(sizes[l] * packed[l].vectors());
             grads[l].resize(weights[l].size());
-            if (l) panels[l].resize((size_t)packed[l - 1].ld * sizes[l + 1]);
+            if (l) panels[l].resize((size_t)packed[l - 1].ld() * sizes[l + 1]);
         }
         state.resize(64); error.resize(64 * 64); below.resize(64 * 64);
         #pragma omp for schedule(dynamic, 1)
         for (int s = 0; s < B; s++)
             for (int l = 0; l < n_layers; l++) {
-                const Packed& p = packed[l];
-                const EventView in = {ptr[l] + (size_t)s * T, units[l], values[l]};
+                const Blocks& p = packed[l];
+                const Given in = {ptr[l] + (size_t)s * T, units[l], values[l]};
                 auto* rows = p.nv == 1 ? rows_of<1> : p.nv == 2 ? rows_of<2> : rows_of<4>;
                 rows(p, weights[l].data(), grads[l].data(), in, sizes[l], T, gradient, state.data());
                 for (int t = 0; l && gradient && t < T; t += 64)
-                    multiply(below.data(), error.data(), panels[l].data(), std::min(64, T - t), sizes[l + 1],
-                             packed[l - 1].ld / 2, p.ld, packed[l - 1].ld, false);
+                    multiply<2>(below.data(), error.data(), panels[l].data(), std::min(64, T - t), sizes[l + 1],
+                             packed[l - 1].ld() / 2, p.ld(), packed[l - 1].ld(), false);
             }
     }
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
 
 from brian2grad.models.files import atomic
@@ -46,6 +47,17 @@ class Results:
         finally:
             os.close(folder)
 
+    def missing(self, cells, minutes: float | None = None):
+        """Cells that have no line yet, one after the other, while there is time."""
+        began = time.perf_counter()
+        for cell in cells:
+            if self.find(**cell):
+                continue
+            if minutes and time.perf_counter() - began > 60 * minutes:
+                print("time is up: run again to go on")
+                return
+            yield cell
+
     def settle(self, **settings) -> None:
         """Write the settings that all lines share as the first line, or refuse a file made with others."""
         header = json.loads(json.dumps({"kind": "settings", **settings}))
@@ -54,3 +66,10 @@ class Results:
             self.add(header)
         elif not header.items() <= self.rows[0].items():
             raise SystemExit(f"{self.path} was made with other settings: move it away to start afresh.")
+
+
+def report(record: dict, path: str | None) -> None:
+    """Print what was measured, and append it to a file if one is given."""
+    print(json.dumps(record))
+    if path:
+        Results(Path(path)).add(record)

@@ -185,13 +185,8 @@ def simulate(arguments, results: Results) -> None:
     """Compute what is missing, while there is time."""
     results.settle(synthetic=SETTINGS, nmnist8=CAMERA, batch=BATCH, windows=WINDOWS)
     check()
-    began, tasks = time.perf_counter(), {}
-    for cell in grid(arguments):
-        if results.find(**cell):
-            continue
-        if arguments.minutes and time.perf_counter() - began > 60 * arguments.minutes:
-            print("time is up: run again to go on")
-            return
+    tasks = {}
+    for cell in results.missing(grid(arguments), arguments.minutes):
         row = run_cell(cell, arguments.data_root, tasks)
         results.add(row)
         print(*(f"{k} {v}" for k, v in row.items() if k not in ("before", "after")), flush=True)

@@ -63,13 +63,8 @@ def run_cell(cell: dict, tasks, training: dict) -> dict:
 def simulate(arguments, results: Results, training: dict) -> None:
     """Train what is missing, while there is time."""
     results.settle(network=NETWORK, training=training, data=DATA, validation="nmnist8_validation")
-    tasks, began = None, time.perf_counter()
-    for cell in grid(arguments.seeds):
-        if results.find(**cell):
-            continue
-        if arguments.minutes and time.perf_counter() - began > 60 * arguments.minutes:
-            print("time is up: run again to go on")
-            return
+    tasks = None
+    for cell in results.missing(grid(arguments.seeds), arguments.minutes):
         tasks = tasks or [
             make_task(archive, DATA["dt_ms"] * ms, DATA["duration_ms"] * ms, 640 if arguments.quick else None)
             for archive in load_splits("nmnist8", arguments.data_root)

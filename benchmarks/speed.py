@@ -1,14 +1,15 @@
 """Time and memory of a gradient and of inference, beside other libraries, in one run.
 
-    python benchmarks/speed.py            about half an hour
-    python benchmarks/speed.py --quick    T = 100 and 300 only
+    python benchmarks/speed.py                one thread each, processor time: about half an hour
+    python benchmarks/speed.py --threads 2    two threads or one, whichever is faster, time on the wall
+    python benchmarks/speed.py --quick        T = 100 and 300 only
 
-Networks of 700-128-128-20 neurons, inputs with 1 % density, batches of 32, single precision, two threads each. Ours and
-the two PyTorch versions run the SpikingGamma network with K = 4 and its filter gradient; the other libraries run plain
-LIF layers of the same sizes, which is less work. Every implementation has a process of its own; measurements alternate
-between them. PyTorch libraries use one thread instead of two where that was faster. The floor is a bare C++ loop that
-adds the rows and multiplies the matrices that the same events ask for. Memory is what the first gradient adds to the
-process; for JAX this includes compiling.
+Networks of 700-128-128-20 neurons, inputs with 1 % density, batches of 32 and 1, single precision. Ours, PyTorch, JAX
+and the numba loop run the SpikingGamma network with K = 4 and its filter gradient; the other libraries run plain LIF
+layers of the same sizes, which is less work. Every implementation has a process of its own; how the times are taken
+says ``fair.py``. Each side's input is ready in its own form. The floor is a bare C++ loop that adds the rows and
+multiplies the matrices that the same events ask for. Memory is what the first gradient adds to the process; for JAX
+this includes compiling.
 """
 
 from __future__ import annotations
@@ -18,21 +19,20 @@ import ctypes
 import gc
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+import fair
 import numpy as np
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
 NAMES = (
-    "ours", "ours_online", "floor", "torch_plain", "torch_fused", "snntorch", "norse", "spikingjelly", "jax",
-    "braintrace",
+    "ours", "ours_online", "floor", "torch_plain", "torch_fused", "torch_sparse", "jax_gamma", "numba", "snntorch",
+    "norse", "spikingjelly", "jax", "braintrace",
 )  # fmt: skip
+FORWARD = ("ours", "floor", "numba", "torch_sparse", "jax_gamma", "snntorch", "jax")  # the others are slower still
 STEPS, BATCH, DENSITY = (100, 300, 1000, 3000), 32, 0.01
 
 
@@ -62,10 +62,11 @@ def _reset_peak() -> None:
 
 
 def worker(name: str, threads: int) -> None:
-    """Answer requests, one JSON line each: load a batch, time a gradient or a forward pass."""
+    """Answer requests, one JSON line each: load a batch, set the threads, time a gradient or a forward pass."""
     from peers import PEERS, SIZES
     from random_events import random_events
 
+    fair.pin(threads)
     answer = lambda **fields: print("@" + json.dumps(fields), flush=True)  # noqa: E731
     try:
         peer = PEERS[name](threads)
@@ -83,31 +84,26 @@ def worker(name: str, threads: int) -> None:
             before = _memory("VmRSS")
             getattr(peer, request["warm"])()
             peak = _memory("VmHWM")
-            if hasattr(peer, "tune") and request["warm"] == "gradient":
-                peer.tune()
-            answer(mib=None if peak is None else peak - before, density=peer.density())
+            answer(mib=None if peak is None else round(peak - before, 1), density=peer.density())
+        elif request["do"] == "threads":
+            if hasattr(peer, "set_threads"):
+                peer.set_threads(request["threads"])
+            answer()
         else:
-            times = []  # short calls are repeated: the first one finds the caches full of the other processes' data
-            while not times or (sum(times) < 0.03 and len(times) < 20):
-                began = time.perf_counter()
-                getattr(peer, request["do"])()
-                times.append(time.perf_counter() - began)
-            answer(seconds=statistics.median(times))
+            answer(seconds=fair.Side(getattr(peer, request["do"])).time(request["calls"], threads))
 
 
 class Process:
-    """A worker and what it has measured."""
+    """A worker: a side of a comparison."""
 
     def __init__(self, name: str, threads: int):
-        # Waiting threads sleep: on a busy machine spinning ones take the time of those that work.
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
         command = [sys.executable, __file__, "--worker", name, "--threads", str(threads)]
         self._stderr = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would fill up and stop the process
+        environment = os.environ | fair.environment(threads)
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, text=True, env=environment
         )
-        self.name, self.rows = name, []
-        self.error = None
+        self.name, self.do, self.error = name, "gradient", None
         self.about = self._read()
 
     def _read(self) -> dict:
@@ -122,9 +118,24 @@ class Process:
 
     def ask(self, **request) -> dict:
         """Send a request and wait for the answer."""
+        if self.error is not None:
+            return {}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return self._read()
+
+    def load(self, do: str, samples: int, steps: int) -> None:
+        """Prepare what `time` is to time, and measure its memory."""
+        self.do = do
+        self.about |= self.ask(do="load", samples=samples, steps=steps, warm=do)
+
+    def time(self, calls: int, _threads: int) -> float:
+        """Seconds a call; not a number where the process has stopped."""
+        return self.ask(do=self.do, calls=calls).get("seconds", np.nan)
+
+    def set_threads(self, threads: int) -> None:
+        """Of the next calls."""
+        self.ask(do="threads", threads=threads)
 
     def close(self) -> None:
         """End the process."""
@@ -132,28 +143,16 @@ class Process:
         self._process.wait()
 
 
-def measure(processes, do: str, samples: int, steps: int, budget: float, at_most: int) -> list[dict]:
-    """Alternate between the processes until each has used its time; medians."""
-    times = {}
-    about = {}
+def measure(processes, do: str, samples: int, steps: int, threads: int, budget: float) -> list[dict]:
+    """One comparison."""
     for process in processes:
-        about[process.name] = process.ask(do="load", samples=samples, steps=steps, warm=do)
-        times[process.name] = []
-    for _ in range(at_most):
-        for process in processes:
-            spent = times[process.name]
-            if process.error is None and (len(spent) < 3 or sum(spent) < budget):
-                spent.append(process.ask(do=do).get("seconds", np.nan))
-    rows = []
-    for process in processes:
-        values = times[process.name]
-        if process.error is None and values:
-            row = {"name": process.name, "title": process.about["title"], "network": process.about["network"]}
-            row |= {"do": do, "samples": samples, "steps": steps, "seconds": statistics.median(values)}
-            rows.append(row | {"best": min(values), "repetitions": len(values), **about[process.name]})
-        elif process.error:
+        process.load(do, samples, steps)
+        if process.error:
             print(f"{process.name}: {process.error}")
-    return rows
+    sides = {process.name: process for process in processes if process.error is None}
+    rows = fair.compare(sides, threads, budget=budget, rounds=(5, 25))
+    fields = {"do": do, "samples": samples, "steps": steps}
+    return [{"name": row["side"], **fields, **row, **sides[row["side"]].about} for row in rows]
 
 
 # -- precision, report --------------------------------------------------------------------------------------
@@ -177,18 +176,13 @@ def precision(n_steps: int = 1000) -> dict:
 
 
 def report(rows: list[dict]) -> None:
-    """Print one table per measurement, with ratios to ours."""
-    for do, samples, steps in dict.fromkeys((r["do"], r["samples"], r["steps"]) for r in rows):
-        print(f"\n{do}, batch {samples}, T = {steps}")
-        chosen = [r for r in rows if (r["do"], r["samples"], r["steps"]) == (do, samples, steps)]
-        ours = next((r for r in chosen if r["name"] == "ours"), None)
-        if ours is None:
-            continue
-        for r in sorted(chosen, key=lambda r: r["seconds"]):
-            memory = f"{r['mib']:7.0f} MiB" if r.get("mib") is not None else " " * 11
-            times = f"{1e3 * r['seconds']:10.2f} ms (best {1e3 * r['best']:9.2f})"
-            ratios = f"{r['seconds'] / ours['seconds']:8.2f} x ours (best {r['best'] / ours['best']:.2f})"
-            print(f"  {r['title']:32s} {r['network']:13s}{times} {memory} {ratios}", flush=True)
+    """Print a comparison, fastest first."""
+    first = rows[0]
+    print(f"\n{first['do']}, batch {first['samples']}, T = {first['steps']}")
+    for r in sorted(rows, key=lambda r: r["seconds"]):
+        memory = f"{r['mib']:7.0f} MiB" if r.get("mib") is not None else " " * 11
+        ratio = f"{r['ratio']:8.2f} x ours ({r['ratio_low']:.2f} to {r['ratio_high']:.2f}), {r['threads']} threads"
+        print(f"  {r['title']:38s}{r['network']:13s}{1e3 * r['seconds']:10.2f} ms {memory} {ratio}", flush=True)
 
 
 def draw(rows: list[dict], folder: Path) -> None:
@@ -200,7 +194,7 @@ def draw(rows: list[dict], folder: Path) -> None:
 
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for name in dict.fromkeys(r["name"] for r in rows):
-        chosen = sorted((r for r in rows if r["name"] == name and r["do"] == "gradient"), key=lambda r: r["steps"])
+        chosen = [r for r in rows if (r["name"], r["do"], r["samples"]) == (name, "gradient", BATCH)]
         if not chosen:
             continue
         style = {"marker": None if name == "floor" else "o", "linestyle": ":" if name == "floor" else "-", "ms": 4}
@@ -223,10 +217,11 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, nargs="+", default=list(STEPS), help="numbers of time steps")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=list(NAMES), help="implementations to time")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--budget", type=float, default=6.0, help="seconds of measuring per implementation and T")
+    parser.add_argument("--threads", type=int, default=1, help="1: processor time")
+    parser.add_argument("--budget", type=float, default=60.0, help="seconds of measuring per comparison")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--output", type=Path, default=HERE / "output")
+    parser.add_argument("--output", type=Path, default=HERE / "output", help="folder of the figure")
+    parser.add_argument("--results", type=Path, default=fair.RESULTS, help="folder of the numbers")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -238,7 +233,7 @@ def main() -> None:
         worker(arguments.worker, arguments.threads)
         return
     steps = [100, 300] if arguments.quick else arguments.steps
-    names = ["ours", "floor", *(n for n in arguments.only if n not in ("ours", "floor"))]
+    names = ["ours", *(n for n in arguments.only if n != "ours")]
     processes = []
     for name in names:
         process = Process(name, arguments.threads)
@@ -246,24 +241,22 @@ def main() -> None:
             print(f"{name}: {process.error}")
         else:
             processes.append(process)
+    plan = [("gradient", BATCH, T) for T in steps] + [("gradient", 1, steps[-1] if arguments.quick else 1000)]
+    plan += [("forward", samples, plan[-1][2]) for samples in (1, BATCH)]
     rows = []
-    for T in steps:
-        measured = measure(processes, "gradient", BATCH, T, arguments.budget, 25)
-        report(measured)
-        rows += measured
-    offline = [p for p in processes if p.name != "braintrace"]  # its forward pass is the scan's
-    measured = measure(offline, "forward", 1, 1000, arguments.budget, 60)
-    report(measured)
-    rows += measured
+    for do, samples, T in plan:
+        chosen = [p for p in processes if (p.name in FORWARD if do == "forward" else p.name != "numba")]
+        found = measure([p for p in chosen if p.error is None], do, samples, T, arguments.threads, arguments.budget)
+        report(found)
+        rows += found
     for process in processes:
         process.close()
     accuracy = precision()
     print(f"\nfloat32 against float64 at T = 1000, relative: {accuracy}")
+    name = "gradient" + "_2_threads" * (arguments.threads > 1) + "_quick" * arguments.quick
+    fair.save(name, rows, arguments.results, precision=accuracy)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    table = {"rows": rows, "precision": accuracy, "threads": arguments.threads}
-    (arguments.output / "speed.json").write_text(json.dumps(table, indent=1))
     draw(rows, arguments.output)
-    print(f"written: {arguments.output / 'speed.json'}, speed.png, speed.svg")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
 """One training step of an asynchronous network, event-driven against dense PyTorch, side by side.
 
-    python benchmarks/unlayered.py [--data-root DIR] [--batch 64] [--forward-group 8] [--threads 2] [--repeat 3]
+    python benchmarks/unlayered.py [--data-root DIR] [--batch 32] [--forward-group 8 64] [--threads 1]
 
 Both run 2312-64-64-64-10 with the same weights on the same batch (first saccade of N-MNIST in 10 frames of 10 ms, or
 synthetic events of the same number without ``--data-root``): forward pass under random order, cross entropy on output
 counts, surrogate gradient. The PyTorch version (``dense_torch.py``) is dense, as the published one: a sort and an N x N
-product for every forward step, until the slowest sample of the batch is done. It needs the `benchmarks` extra.
+product for every forward step, until the slowest sample of the batch is done; its dense frames are made before. It
+needs the `benchmarks` extra. How it is measured says ``fair.py``.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
 from pathlib import Path
 
+import fair
 import numpy as np
 from brian2 import ms
 
@@ -36,11 +37,6 @@ def synthetic(n_samples: int, n_steps: int = 10, events_per_step: float = 125.0)
     return StepEvents.from_dense(frames, 10 * ms), rng.integers(0, 10, n_samples)
 
 
-def now() -> np.ndarray:
-    """Wall and processor time: the second hardly changes when a machine is shared."""
-    return np.array([time.perf_counter(), time.process_time()])
-
-
 def batch_of(arguments):
     """Events and labels of one batch."""
     if arguments.data_root is None:
@@ -49,46 +45,41 @@ def batch_of(arguments):
     return task.events, task.labels
 
 
-def ours(network, events, labels, repeat: int):
-    """Median (wall, processor) seconds of a training step, and the last gradient."""
-    optimiser, seconds = Adam(1e-3), []
-    network.gradient(events, labels)  # compiles
-    for _ in range(max(3, 3 * repeat)):
-        began = now()
+def ours(network, events, labels):
+    """A training step of the event-driven engine."""
+    optimiser = Adam(1e-3)
+
+    def step():
         found = network.gradient(events, labels)
         optimiser.step({n: v.copy() for n, v in network.parameters.items()}, found.gradients)
         network.constrain()
-        seconds.append(now() - began)
-    return np.median(seconds, axis=0), found
+
+    return step
 
 
-def theirs(network, events, labels, forward_group: int, threads: int, repeat: int):
-    """Median (wall, processor) seconds of a training step in dense PyTorch, and its spikes."""
+def theirs(network, events, labels, forward_group: int):
+    """A training step in dense PyTorch."""
     import torch
-
-    sys.path.insert(0, str(Path(__file__).parent))
     from dense_torch import DenseUnlayered, arctan_slope, by_keys
 
-    torch.set_num_threads(threads)
     W_in, W = (torch.tensor(w, dtype=torch.float32, requires_grad=True) for w in network.connectivity.dense())
     mask = (W.detach() != 0).float()
     N = network.n_neurons
     leak, theta = torch.full((N,), math.exp(-1.0)), torch.full((N,), 0.3)
     frames = np.stack([events.dense(s) for s in range(len(events))], axis=1).astype(np.float32)
     frames, target = torch.tensor(frames), torch.tensor(labels).repeat(events.n_steps)
-    optimiser, seconds, spikes = torch.optim.Adam([W_in, W], lr=0.0), [], 0
-    for _ in range(repeat):
-        began = now()
+    optimiser = torch.optim.Adam([W_in, W], lr=0.0)
+    choose = lambda q, P, t, k: by_keys(q > 0, torch.rand_like(q), forward_group)  # noqa: E731
+
+    def step():
         optimiser.zero_grad()
-        choose = lambda q, P, t, k: by_keys(q > 0, torch.rand_like(q), forward_group)  # noqa: E731
         net = DenseUnlayered(W_in, W * mask, leak, theta, choose, arctan_slope)
-        counts, _, _ = net.run(frames)
+        counts = net.run(frames)
         loss = torch.nn.functional.cross_entropy(counts[..., -SIZES[-1] :].reshape(-1, SIZES[-1]), target)
         loss.backward()
         optimiser.step()
-        seconds.append(now() - began)
-        spikes = net.spikes
-    return np.median(seconds, axis=0), spikes
+
+    return fair.Side(step, torch.set_num_threads)
 
 
 def epoch(arguments) -> float:
@@ -105,37 +96,39 @@ def epoch(arguments) -> float:
     return time.perf_counter() - began
 
 
-def make(arguments, n_out: int) -> AsynchronousNetwork:
+def make(arguments, n_out: int, forward_group: int = 8) -> AsynchronousNetwork:
     """The network of the comparison."""
     return AsynchronousNetwork(
         [*SIZES[:-1], n_out], tau_m=10 * ms, V_th=0.3, scheduler=RandomScheduler(), threads=arguments.threads,
-        forward_group=arguments.forward_group, seed=0,
+        forward_group=forward_group, seed=0,
     )  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-root", type=Path)
-    for name, default in (("batch", 64), ("forward-group", 8), ("threads", 2), ("repeat", 3)):
+    for name, default in (("batch", 32), ("threads", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--forward-group", type=int, nargs="+", default=[8, 64])
     parser.add_argument("--epoch", action="store_true", help="also time an epoch of nmnist8 (needs --data-root)")
+    parser.add_argument("--out", type=Path, default=fair.RESULTS, help="folder of the results")
     arguments = parser.parse_args()
+    fair.prepare(arguments.threads)
     events, labels = batch_of(arguments)
-    network = make(arguments, SIZES[-1])
-    mine, found = ours(network, events, labels, arguments.repeat)
-    per_sample = found.n_spikes / len(events)
-    print(f"batch {len(events)}, F = {arguments.forward_group}, {arguments.threads} threads, "
-          f"{len(events.units) / len(events):.0f} input events and {per_sample:.0f} spikes per sample")  # fmt: skip
-    print(f"event-driven  {mine[0] * 1e3:9.1f} ms per training step, {mine[1] * 1e3:9.1f} ms of processor time")
-    try:
-        dense, spikes = theirs(network, events, labels, arguments.forward_group, arguments.threads, arguments.repeat)
-        print(f"dense PyTorch {dense[0] * 1e3:9.1f} ms per training step, {dense[1] * 1e3:9.1f} ms of processor time, "
-              f"{spikes / len(events):.0f} spikes per sample")  # fmt: skip
-        again, _ = ours(network, events, labels, arguments.repeat)
-        ratio = dense / np.maximum(mine, again)  # event-driven before and after: the slower one
-        print(f"ratio         {ratio[0]:9.1f}, {ratio[1]:.1f} in processor time")
-    except ImportError:
-        print("dense PyTorch: not installed (pip install 'brian2grad[benchmarks]')")
+    rows = []
+    for F in arguments.forward_group:
+        network = make(arguments, SIZES[-1], F)
+        spikes = network.gradient(events, labels).n_spikes / len(events)
+        sides = {"brian2grad": ours(network, events, labels)}
+        try:
+            sides["PyTorch, dense"] = theirs(network, events, labels, F)
+        except ImportError:
+            print("PyTorch: not installed (pip install 'brian2grad[benchmarks]')")
+        found = fair.compare(sides, arguments.threads, budget=20.0)
+        fair.show(found, f"batch {len(events)}, F = {F}: {len(events.units) / len(events):.0f} input events and "
+                  f"{spikes:.0f} spikes a sample")  # fmt: skip
+        rows += [{"batch": len(events), "F": F, **row} for row in found]
+    fair.save("unlayered", rows, arguments.out)
     if arguments.epoch:
         if arguments.data_root is None:
             parser.error("--epoch needs --data-root")

@@ -4,6 +4,11 @@ Everything public can be imported from here; a name's module is loaded when the 
 ``__init__.pyi``, where type checkers look for them too.
 """
 
+from ._interrupts import answer_at_once, started_as_command
+
+if started_as_command():
+    answer_at_once()
+
 
 def _rooms() -> dict[str, str]:
     """Room of every public name."""

@@ -42,6 +42,8 @@ def parse(text: str) -> sympy.Expr:
         If ``int`` holds anything else.
     """
     expression = str_to_sympy(text)
+    if isinstance(expression, bool):  # `True` and `False` come as Python's
+        return sympy.Integer(expression)
     return expression.replace(lambda e: isinstance(e, AppliedUndef) and e.func.__name__ in _REWRITTEN, _rewritten)
 
 
@@ -52,9 +54,17 @@ def _rewritten(call) -> sympy.Expr:
 def _gate(argument) -> sympy.Expr:
     if argument == symbol("not_refractory"):
         return argument
-    if not isinstance(argument, sympy.StrictGreaterThan | sympy.StrictLessThan):
-        raise ModelError(f"'int({argument})' must hold one strict comparison, such as 'int(x > 0)'.")
-    return Gate(argument.gts - argument.lts)
+    if isinstance(argument, sympy.StrictGreaterThan | sympy.StrictLessThan | sympy.GreaterThan | sympy.LessThan):
+        return Gate(argument.gts - argument.lts)  # whether it is closed changes one point in time
+    if isinstance(argument, sympy.And):
+        return sympy.Mul(*map(_gate, argument.args))
+    if isinstance(argument, sympy.Or):
+        return 1 - sympy.Mul(*(1 - _gate(a) for a in argument.args))
+    if isinstance(argument, sympy.Not):
+        return 1 - _gate(argument.args[0])
+    if argument in (sympy.true, sympy.false):
+        return sympy.Integer(bool(argument))
+    raise ModelError(f"'int({argument})' must hold comparisons such as 'x > 0', joined by 'and', 'or', 'not'.")
 
 
 _REWRITTEN = {"int_": _gate, "sqrt": sympy.sqrt}

@@ -1,4 +1,8 @@
-"""The whole path in a few minutes: train on the embedded digits, run the result as Brian 2 generated C++, draw it.
+"""
+The whole path in a few minutes
+===============================
+
+The whole path in a few minutes: train on the embedded digits, run the result as Brian 2 generated C++, draw it.
 
 Koopman, Otte & Bohté 2026 (SpikingGamma), arXiv 2602.01978; Koopman et al. 2024 (asynchronous networks), arXiv
 2408.05098, here under two schedulers. Writes a run folder, pictures and a one-screen report
@@ -26,6 +30,7 @@ from brian2grad.training.asynchronous.evaluation import evaluate_async
 from brian2grad.training.configuration import evaluation_task
 from brian2grad.training.evaluation import evaluate_native
 from brian2grad.training.runs import Run
+from brian2grad.training.watching.progress import working
 
 HERE = Path(__file__).resolve().parent
 
@@ -93,7 +98,13 @@ def async_report(folder: Path, samples: int) -> dict:
             "brian2_equal": equal,
             "brian2_spikes": len(brian.spikes.neuron),
         }
-    return report | {"brian2_samples": samples}
+    right = result.predictions == task.labels
+    return report | {"brian2_samples": samples, "shown_sample": int(right.argmax())}
+
+
+def step(number: int, text: str) -> None:
+    """Announce a step."""
+    print(f"\n[{number}/5] {text}", flush=True)
 
 
 def main() -> int:
@@ -103,15 +114,25 @@ def main() -> int:
     options = parser.parse_args()
     BrianLogger.suppress_name("method_choice")
     began = time.perf_counter()
+    step(1, "train a SpikingGamma network on handwritten digits before an event camera: about 30 s")
     folder = train(options.out, "gamma")
-    gamma = gamma_report(folder, options.samples)
+    step(2, "run it as C++ that Brian 2 generates, and compare every spike")
+    with working("compiling and running Brian 2's program"):
+        gamma = gamma_report(folder, options.samples)
+    step(3, "draw what it does")
     pictures = options.out / "figures"
     command = [sys.executable, str(HERE.parent / "figures" / "demo_report.py"), "--run", str(folder)]
-    subprocess.run([*command, "--out", str(pictures)], check=True)
+    with working("drawing"):
+        subprocess.run([*command, "--out", str(pictures)], check=True)
+    step(4, "train an asynchronous network: no layer waits for another")
     folder = train(options.out, "async")
-    asynchronous = async_report(folder, min(options.samples, 20))
+    step(5, "run it under two schedulers, in the engine and as Brian 2's C++, and draw one sample")
+    with working("compiling and running Brian 2's programs"):
+        asynchronous = async_report(folder, min(options.samples, 20))
     plot = [sys.executable, "-m", "brian2grad.training", "simulate", str(folder), "--device", "cpp_standalone"]
-    subprocess.run([*plot, "--plot", str(pictures / "demo_async.png")], check=True)
+    plot += ["--sample", str(asynchronous["shown_sample"])]
+    with working("drawing"):
+        subprocess.run([*plot, "--plot", str(pictures / "demo_async.png")], check=True)
     report = {"gamma": gamma, "async": asynchronous, "seconds": time.perf_counter() - began}
     (options.out / "report.json").write_text(json.dumps(report, indent=2))
     show(report, options.out, pictures)

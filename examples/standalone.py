@@ -1,4 +1,8 @@
-"""Run a trained network over many recordings as C++ that Brian 2 generates: one compilation, one process per sample.
+"""
+One compilation, many recordings
+================================
+
+Run a trained network over many recordings as C++ that Brian 2 generates: one compilation, one process per sample.
 
 The network of Koopman, Otte & Bohté (2026, arXiv 2602.01978), trained for a moment on the embedded digits. In C++
 standalone mode Brian 2 writes a program of its own; here it is built once and run again with another input array.
@@ -8,6 +12,7 @@ Caveat: needs a C++ compiler; building takes about half a minute, a run some mil
 
 import sys
 
+import matplotlib.pyplot as plt
 import numpy as np
 from brian2 import ms
 
@@ -29,3 +34,11 @@ print(f"{np.mean(decided == labels):.1%} right, {result.spike_counts.sum() / sam
 
 predicted = network.predict(events, dtype="float64")
 print(f"the compiled engine decides the same in {np.mean(predicted == decided):.1%} of them")
+
+answers = np.zeros((10, 10), int)
+np.add.at(answers, (labels, decided), 1)
+figure, ax = plt.subplots(figsize=(4.4, 3.8), layout="constrained")
+image = ax.imshow(answers, cmap="Blues")
+ax.set(xlabel="Answer in C++", ylabel="Digit", xticks=range(10), yticks=range(10))
+figure.colorbar(image, label="Recordings")
+plt.show()

@@ -1,12 +1,15 @@
 """What all figure scripts share: style, panel letters, data and picture files, command line options.
 
 A script has ``simulate(quick)``, which returns arrays, and ``plot(data)``, which returns a figure; `make` runs one
-after the other, with the arrays saved in between, so that a picture can be redrawn without its simulation.
+after the other, with the arrays saved in between, so that a picture can be redrawn without its simulation. The script's
+docstring is the caption and lies beside the pictures. A quick version says so in the picture, and claims nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
+import re
 import time
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import matplotlib
 import matplotlib.style
 import numpy as np
 
-from brian2grad.models.files import atomic
+from brian2grad.models.files import atomic, write_file
 from brian2grad.training.data.storage import write_npz
 from brian2grad.training.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, STYLE_FILE
 from brian2grad.training.runs import git_commit
@@ -50,7 +53,7 @@ def make(name, simulate, plot, *, quick=False, out=None, replot=False) -> list[P
     Returns
     -------
     list of Path
-        A PNG and a PDF of each.
+        A PNG and a PDF of each; the caption is written beside them, into ``NAME.md``.
     """
     out = OUTPUT if out is None else Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -65,7 +68,20 @@ def make(name, simulate, plot, *, quick=False, out=None, replot=False) -> list[P
     with matplotlib.style.context(STYLE_FILE):
         drawn = plot(data)
         figures = drawn if isinstance(drawn, dict) else {name: drawn}
+        for figure in figures.values() if data["quick"] else ():
+            figure.text(0.5, 0.5, "quick version", fontsize=44, rotation=25, color=GREY, alpha=0.22, ha="center",
+                        va="center", zorder=100)  # fmt: skip
+        write_file(out / f"{name}.md", caption(plot, [*figures], bool(data["quick"])).encode())
         return [path for title, figure in figures.items() for path in save(figure, title, out)]
+
+
+def caption(plot, titles, quick) -> str:
+    """Docstring of the script in which `plot` stands; that of a quick version without its claim."""
+    text = inspect.cleandoc(plot.__globals__.get("__doc__") or "")
+    if quick:
+        text = re.sub(r"\s*Claim:.*?(?=\n\n|\Z)", "", text, flags=re.DOTALL)
+        text += "\n\nQuick version: a small simulation, which need not show what the full figure claims."
+    return f"{text}\n\n" + " ".join(f"![{title}]({title}.png)" for title in titles) + "\n"
 
 
 def save(figure, name, out) -> list[Path]:

@@ -5,7 +5,7 @@ and the recipe's loss (which also asks for a right first output spike), and in m
 Rows of `mismatch_orders`, against the forward group F: (A) accuracy when the queue is drained, (B) at the first output
 spike, (C) spikes per neuron, drained, (D) median network spikes until the first output spike. Layered order and
 continuous time (served: by a core that is busy 20 us with every spike) have no F. Lines: mean over networks; bands:
-smallest and largest.
+smallest and largest, of accuracies of a single network one standard error of the test set.
 
 `mismatch_exit`: (A-C) accuracy against the spikes spent, for spike budgets, with the first output spike (triangle) and
 the drained run (circle), F = 8; (D) accuracy M forward steps after the first output spike (random order, F = 8); (E)
@@ -29,6 +29,7 @@ from _style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, label_panels, ru
 from _timing import make_from_points
 from brian2 import ms
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from brian2grad.models.order.schedulers import FifoScheduler, PerCoreScheduler, TimedScheduler
 from brian2grad.training import load_splits, make_task, train
@@ -184,7 +185,11 @@ def plot_orders(data):
                 mean = values.mean(axis=0)
                 if order in GROUPED:
                     ax.plot(at, mean, ".-", color=colour, label=order)
-                    ax.fill_between(at, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.12, lw=0)
+                    low, high = values.min(axis=0), values.max(axis=0)
+                    if len(values) == 1 and key.endswith("accuracy"):
+                        error = np.sqrt(mean * (100 - mean) / int(data["n_test"]))
+                        low, high = mean - error, mean + error
+                    ax.fill_between(at, low, high, color=colour, alpha=0.12, lw=0)
                 else:
                     ax.axhline(mean[0], color=colour, ls="--" if order == "layered" else ":", label=order)
         column[-1].set(xlabel="Forward group F")
@@ -216,7 +221,10 @@ def plot_exit(data):
         ax.set(xscale="log", xlabel="Spikes per neuron", ylim=(0, 101), title=f"Trained: {training}")
         ax.xaxis.set_major_formatter("{x:g}")
     axes[0, 0].set_ylabel("Accuracy (%)")
-    axes[0, 0].legend(loc="upper left")
+    stops = [Line2D([], [], color="black", marker=marker, ls="", ms=4, label=name)
+             for marker, name in (("^", "first output"), ("o", "drained"))]  # fmt: skip
+    handles, _ = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles=[*handles, *stops], loc="outside upper center", ncols=7)
     D, E, F = axes[1]
     colours = dict(zip(TRAININGS, (GREY, "black", RED), strict=True))
     for training, colour in colours.items():
@@ -226,10 +234,11 @@ def plot_exit(data):
                    label={"random": "frames", "timed": "timed"}[order] if training == "barrier" else None)  # fmt: skip
     D.set_xticks(range(len(M)), M)
     D.set(xlabel="Forward steps after first output", ylabel="Accuracy (%)")
-    D.legend()
+    trained = [Line2D([], [], color=colour, label=f"trained: {training}") for training, colour in colours.items()]
+    figure.legend(handles=trained, loc="outside lower center", ncols=3)
     _plot_variance(E, data, colours)
     F.set(xlabel="Time (ms)", ylabel="Accuracy (%)", ylim=(0, 101))
-    F.legend(loc="upper left")
+    F.legend(loc="lower right")
     label_panels(axes.flat, x=-0.2)
     return figure
 

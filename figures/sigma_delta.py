@@ -141,8 +141,10 @@ def _plot_steps(ax, data):
         "one spike\nper step", (5, 200), (-4, 0), textcoords="offset points", fontsize=7, ha="right", va="center"
     )
     highest = data["by_step"][..., 0].max()
-    ax.set(xlabel="Time step (ms)", ylabel="Spikes per second", ylim=(0, 1.9 * highest), xlim=(0.04, 9))
-    _plain_ticks(ax.xaxis, data["steps"])
+    ax.set(
+        xlabel="Time step (ms)", ylabel="Spikes per second", ylim=(0, 1.9 * highest), xlim=(0.8 * min(data["steps"]), 9)
+    )
+    _plain_ticks(ax.xaxis, np.union1d(data["steps"], (0.5, 1, 2, 5)))
     ax.legend(title="$m_f$", title_fontsize=7, loc="upper left", ncols=3)
 
 

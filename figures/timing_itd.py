@@ -161,7 +161,7 @@ def _plot_histories(axes, data):
     axes[1].axhline(5, color=GREY, lw=0.8, ls="--")
     axes[0].set(xlabel="Trials (thousands)", ylabel="Correct decisions (%)", ylim=(0, 103))
     axes[1].set(xlabel="Trials (thousands)", ylabel="Output spikes per decision", ylim=(0, 10))
-    axes[0].legend(loc="lower right")
+    axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, columnspacing=0.8, handlelength=1)
 
 
 def _plot_jitter(ax, data):

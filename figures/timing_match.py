@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 
 from brian2grad.models import SpikingGammaNetwork
 from brian2grad.training import Adam
+from brian2grad.training.plots.style import above
 from brian2grad.training.timing_tasks.synthetic import match_to_sample
 from brian2grad.training.timing_tasks.timing import learn
 
@@ -115,7 +116,7 @@ def _plot_trial(axes, data):
     t = np.arange(len(data["readout"])) * dt
     for output, (name, colour) in enumerate((("different", GREY), ("same (right)", "black"))):
         axes[2].plot(t, data["readout"][:, output], color=colour, label=name)
-    axes[2].legend(loc="lower left", ncols=2)
+    above(axes[2])
     asked = np.flatnonzero(data["asked"]) * dt
     axes[2].axvspan(asked[0], asked[-1] + dt, color="0.92", lw=0)
     axes[2].set(xlabel="Time (s)", ylabel="Readout", xlim=(0, len(t) * dt))
@@ -128,7 +129,7 @@ def _plot_history(ax, data):
         ax.plot(trials, 100 * correct, color=colour, label=f"{gap:g} s")
     ax.axhline(50, color=GREY, lw=0.8, ls=":")
     ax.set(xlabel="Trials seen", ylabel="Correct answers (%)", ylim=(40, 103))
-    ax.legend(title="gap", title_fontsize=7, loc="lower right")
+    ax.legend(title="gap", title_fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _plot_gaps(ax, data, column, factor):

@@ -5,7 +5,7 @@ one. Texts are read at the edges by `parse_gradient`: from the command line, in 
 
 `Filter`, `Online`, `Direct` and `Detached` are decoded gradients of SpikingGamma networks: the sigma-delta code is
 taken as transparent, and they differ in how errors pass a hidden layer's buckets. `Unlayered` is the surrogate gradient
-of asynchronous networks.
+of asynchronous networks. `Exact` is that of a spiking system in continuous time.
 
 References
 ----------
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
@@ -77,7 +78,13 @@ class Filter:
 
 @dataclass(frozen=True)
 class Direct:
-    """Every bucket counts as an instantaneous copy of the signal. `clip` as in `Filter`."""
+    """Every bucket counts as what it would hold of a constant signal, at once.
+
+    Attributes
+    ----------
+    clip : float, optional
+        As in `Filter`.
+    """
 
     name: ClassVar[str] = "direct"
     clip: float | None = None
@@ -85,7 +92,13 @@ class Direct:
 
 @dataclass(frozen=True)
 class Detached:
-    """Only bucket 0 counts as an instantaneous copy, the others as constants. `clip` as in `Filter`."""
+    """Only bucket 0 counts as an instantaneous copy, the others as constants.
+
+    Attributes
+    ----------
+    clip : float, optional
+        As in `Filter`.
+    """
 
     name: ClassVar[str] = "detached"
     clip: float | None = None
@@ -99,7 +112,8 @@ class Unlayered:
     ----------
     variant : {'v1', 'v2'}
         ``'v1'``: a neuron has a surrogate term only in steps in which it took current, and the arctan has slope 1 at
-        threshold (for steepness 2). ``'v2'``: every neuron has one in every step, and the arctan has slope 1/pi. It
+        threshold (for steepness 2); the published one also has a gradient through the synchronisation test at threshold
+        0, ours from ``sigma=1`` on. ``'v2'``: every neuron has one in every step, and the arctan has slope 1/pi. It
         costs a pass over all neurons per forward step; v1 costs what the tape holds.
     state : {'full', 'cut'}
         Whether gradients flow from one forward step to the next through the membrane.
@@ -192,11 +206,26 @@ class Online:
     clip: float | None = None
 
     def __post_init__(self):
-        if self.window is not None and self.window < 1:
+        window = self.window
+        if window is not None and not (isinstance(window, Integral) and not isinstance(window, bool) and window >= 1):
             raise NetworkError(f"window = {self.window}: give a number of timesteps >= 1, or None.")
 
 
-GRADIENTS = {kind.name: kind for kind in (Filter, Direct, Detached, Online, Unlayered)}
+@dataclass(frozen=True)
+class Exact:
+    """The adjoint of the spiking system itself, for the user's own Brian 2 objects.
+
+    Attributes
+    ----------
+    clip : float, optional
+        As in `Filter`.
+    """
+
+    name: ClassVar[str] = "exact"
+    clip: float | None = None
+
+
+GRADIENTS = {kind.name: kind for kind in (Filter, Direct, Detached, Online, Unlayered, Exact)}
 
 
 def parse_gradient(text: str, **options):
@@ -258,8 +287,7 @@ def clip_by_norm(gradients: dict, limit: float | None, info: dict | None = None,
     limit : float, optional
         ``None`` or 0 only measures.
     info : dict of str to ParameterInfo, optional
-        A parameter of relative scale is measured in units of its mean size: seconds would make time constants outweigh
-        everything.
+        A parameter is measured in units of its size: seconds would make time constants outweigh everything.
     parameters : dict of str to array, optional
         The parameters themselves, with `info`.
 
@@ -268,8 +296,7 @@ def clip_by_norm(gradients: dict, limit: float | None, info: dict | None = None,
     float
         The norm before.
     """
-    relative = {name for name in gradients if info and info[name].scale == "relative"}
-    units = {name: float(np.mean(np.abs(parameters[name]))) for name in relative}
+    units = {name: info[name].measure(parameters[name]) for name in gradients} if info else {}
     norm = math.sqrt(sum(float(np.vdot(g, g)) * units.get(name, 1.0) ** 2 for name, g in gradients.items()))
     if limit and norm > limit:
         for g in gradients.values():

@@ -22,6 +22,8 @@ class ParameterInfo:
     scale : {'absolute', 'relative'}
         ``'relative'``: an update is measured in units of the parameter's mean size, as for time constants, which in
         seconds are hundredths of the other parameters.
+    size : float
+        Of absolute scale: what an update is measured in.
     decays : bool
         Whether weight decay acts on it.
     """
@@ -30,7 +32,12 @@ class ParameterInfo:
     lower: float = -math.inf
     upper: float = math.inf
     scale: str = "absolute"
+    size: float = 1.0
     decays: bool = False
+
+    def measure(self, value: np.ndarray) -> float:
+        """What an update of a parameter with this value is measured in."""
+        return float(np.mean(np.abs(value))) if self.scale == "relative" else self.size
 
 
 def constrain(parameters: dict[str, np.ndarray], info: dict[str, ParameterInfo]) -> None:

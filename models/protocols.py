@@ -96,3 +96,38 @@ class Learner:
     def constrain(self) -> None:
         """Put parameters back into their range after an update."""
         constrain(self.parameters, self.info)
+
+
+class StandIn:
+    """A network that learns in another way; everything but that is the network's own.
+
+    Parameters
+    ----------
+    network : Learns
+    """
+
+    def __init__(self, network):
+        self.network = network
+
+    def __getattr__(self, name):
+        if name == "network":  # of a copy that is not filled yet
+            raise AttributeError(name)
+        return getattr(self.network, name)
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """The network's own; an optimiser changes them in place."""
+        return self.network.parameters
+
+    @parameters.setter
+    def parameters(self, value):
+        self.network.parameters = value
+
+    @property
+    def theta(self) -> tuple[float, ...] | None:
+        """Thresholds, which a schedule may change."""
+        return self.network.theta
+
+    @theta.setter
+    def theta(self, value):
+        self.network.theta = value

@@ -1,17 +1,20 @@
-"""Networks on disk: one HDF5 file, written atomically, readable without brian2grad."""
+"""Networks on disk: one HDF5 file with a checksum, written at once, readable without brian2grad."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import warnings
+from itertools import pairwise
 from pathlib import Path
 
-import h5py
 import numpy as np
 from brian2 import Quantity, second
 
 from ..equations.display import Displayed, brief
-from .errors import NetworkError
-from .files import atomic
+from .errors import EngineError, NetworkError
+from .files import write_file
+from .hdf5 import VERSION, DamagedFile, NewerFile, read_sealed, sealed
 
 
 def save_network(path, kind: str, config: dict, parameters: dict[str, np.ndarray]) -> None:
@@ -19,15 +22,12 @@ def save_network(path, kind: str, config: dict, parameters: dict[str, np.ndarray
 
     The file appears under its name only when it is complete.
     """
+    attributes = {"format": f"brian2grad network, version {VERSION}", "kind": kind, "config": json.dumps(config)}
     try:
-        with atomic(path) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs["format"] = "brian2grad network, version 1"
-            file.attrs["kind"] = kind
-            file.attrs["config"] = json.dumps(config)
-            for name, value in parameters.items():
-                file.create_dataset(name.replace(".", "/"), data=value)
+        write_file(path, sealed(attributes, {n.replace(".", "/"): value for n, value in parameters.items()}))
     except OSError as error:
-        raise NetworkError(f"{path} cannot be written: {error}. Choose a writable folder.") from None
+        reason = error.strerror or error
+        raise NetworkError(f"{path} cannot be written: {reason}. Choose a writable folder with free space.") from None
 
 
 def load_network(path, kind: str | None = None) -> tuple[dict, dict[str, np.ndarray]]:
@@ -36,25 +36,54 @@ def load_network(path, kind: str | None = None) -> tuple[dict, dict[str, np.ndar
     Raises
     ------
     NetworkError
-        If the file is missing, damaged or of another kind.
+        If the file is missing, of another kind or of a newer version, or if a byte of it has changed since it was
+        written.
     """
     path = Path(path)
     if not path.is_file():
         raise NetworkError(f"{path} does not exist; give the path of a saved network.")
     try:
-        with h5py.File(path, "r") as file:
-            found, config = file.attrs["kind"], json.loads(file.attrs["config"])
-            parameters = {}
-            file.visititems(
-                lambda name, item: (
-                    parameters.__setitem__(name.replace("/", "."), item[()]) if isinstance(item, h5py.Dataset) else None
-                )
-            )
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise NetworkError(f"{path} is damaged or no brian2grad network ({error}); take an earlier one.") from None
+        attributes, parameters = read_sealed(path)
+        found, config = str(attributes["kind"]), json.loads(attributes["config"])
+        if not isinstance(config, dict):
+            raise DamagedFile("its configuration is no table")
+        if not attributes["format"].endswith(f"version {VERSION}"):
+            warnings.warn(f"{path} has no checksum: an older version wrote it. Save it again.", stacklevel=2)
+    except NewerFile as error:
+        raise NetworkError(f"{path} {error}.") from None
+    except (OSError, DamagedFile, KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
+        reason = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise NetworkError(
+            f"{path} is damaged or no brian2grad network ({reason:.200}); take an earlier one."
+        ) from None
     if kind is not None and found != kind:
-        raise NetworkError(f"{path} holds a network of kind '{found}', not '{kind}'.")
+        raise NetworkError(f"{path} holds a network of kind '{found:.40}', not '{kind}'.")
+    parameters = {name.replace("/", "."): value for name, value in parameters.items()}
     return config, parameters
+
+
+@contextlib.contextmanager
+def described_by(path):
+    """Turn whatever a network refuses in a file into one line that names the file."""
+    try:
+        yield
+    except (EngineError, NetworkError) as error:
+        raise NetworkError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+    except (TypeError, ValueError, KeyError, IndexError, ArithmeticError, AttributeError, MemoryError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise NetworkError(
+            f"{path}: its configuration describes no network ({reason:.200}); take an earlier one."
+        ) from None
+
+
+def check_extent(config: dict, parameters: dict, weights: int) -> None:
+    """Refuse a structure of more weights than a file holds, before a network of this structure is made."""
+    stored, K = sum(np.size(value) for value in parameters.values()), config.get("K", 1)
+    if not isinstance(K, int) or K > max(1, stored) or weights > stored:
+        structure = (
+            f"layers = {config['layers']!r:.80}" if "layers" in config else f"sizes = {config.get('sizes')!r:.80}"
+        )
+        raise NetworkError(f"{structure} and K = {K!r:.20} need more than the {stored} numbers in the file.")
 
 
 class StoredNetwork(Displayed):
@@ -89,9 +118,20 @@ class StoredNetwork(Displayed):
         return ""
 
     @classmethod
+    def extent(cls, config: dict) -> tuple[list[int], int]:
+        """Inputs, hidden neurons and outputs that a configuration describes, and the number of their weights."""
+        sizes = config.get("sizes")
+        whole = isinstance(sizes, list) and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes)
+        if not whole or len(sizes) < 2:
+            raise NetworkError(f"sizes = {sizes!r:.80}; expected the numbers of inputs, hidden neurons and outputs.")
+        return sizes, sum(a * b for a, b in pairwise(sizes))
+
+    @classmethod
     def from_config(cls, config: dict, **overrides):
         """Rebuild a network from `config` (times in seconds)."""
         config = dict(config)
+        if "layers" in config:
+            config.pop("sizes", None)  # of which they say more
         for name in cls.times:
             if name in config:
                 config[name] = Quantity(config[name], dim=second.dim)
@@ -105,12 +145,24 @@ class StoredNetwork(Displayed):
     def load(cls, path, **overrides):
         """Read a network written by `save`."""
         config, parameters = load_network(path, cls.kind)
-        network = cls.from_config(config, **overrides)
-        network.set_parameters(parameters, source=str(path))
+        with described_by(path):
+            check_extent(config, parameters, cls.extent(config)[1])
+            network = cls.from_config(config, **overrides)
+            network.set_parameters(parameters, source=str(path))
         return network
 
     def set_parameters(self, parameters: dict, source: str = "parameters") -> None:
         """Replace all parameters; names, shapes and finiteness are checked first."""
+        self.parameters = self.checked_parameters(parameters, source)
+
+    def checked_parameters(self, parameters: dict, source: str = "parameters") -> dict[str, np.ndarray]:
+        """Return parameters as this network would keep them.
+
+        Raises
+        ------
+        NetworkError
+            If a name is missing, or a shape or a value can't be this network's.
+        """
         parameters = {self.renamed.get(name, name): value for name, value in parameters.items()}
         for name, own in self.parameters.items():
             if name not in parameters:
@@ -119,4 +171,4 @@ class StoredNetwork(Displayed):
                 raise NetworkError(f"{source}: '{name}' has shape {np.shape(parameters[name])}, expected {own.shape}.")
             if not np.isfinite(parameters[name]).all():
                 raise NetworkError(f"{source}: '{name}' holds values that are not finite.")
-        self.parameters = {n: np.array(parameters[n], own.dtype) for n, own in self.parameters.items()}
+        return {n: np.array(parameters[n], own.dtype) for n, own in self.parameters.items()}

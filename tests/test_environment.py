@@ -1,7 +1,10 @@
 """The conda environments ask for what pyproject.toml asks for, and the installed versions obey."""
 
 import importlib.metadata
+import importlib.util
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -81,3 +84,56 @@ def test_genn_environment_pins_what_works():
 def test_installed_version_is_within_the_bounds(name):
     wanted, _ = project(f"{sys.version_info[0]}.{sys.version_info[1]}")
     assert importlib.metadata.version(name) in wanted[name]
+
+
+def test_conda_recipe_runs_with_what_pyproject_asks_for():
+    recipe = yaml.safe_load((ROOT / "packaging" / "conda" / "recipe.yaml").read_text())
+    plain = {}
+    for line in recipe["requirements"]["run"]:
+        name, _, specifier = line.partition(" ")
+        plain[CONDA_NAMES.get(name, name)] = SpecifierSet(specifier)
+    wanted, table = project("3.12")
+    test = {Requirement(line).name for line in table["optional-dependencies"]["test"]}
+    assert plain.pop("python") == SpecifierSet(">=3.12")
+    assert {n: s for n, s in plain.items() if n not in CONDA_ONLY} == {n: s for n, s in wanted.items() if n not in test}
+    assert recipe["context"]["version"] == table["version"]
+    entry = recipe["build"]["python"]["entry_points"][0]
+    assert tuple(entry.split(" = ")) in table["scripts"].items()
+
+
+def test_workflow_tests_the_oldest_and_the_newest():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text())
+    rows = workflow["jobs"]["test"]["strategy"]["matrix"]["include"]
+    _, table = project("3.11")
+    for row in rows:
+        wanted = Requirement(row["brian2"]).specifier
+        bound = project(row["python"])[0]["brian2"]
+        known = [version for version in ("2.9.0", "2.10.1", "2.11.0") if version in wanted]
+        assert known, row
+        assert all(version in bound for version in known), row
+        assert row["python"] in SpecifierSet(table["requires-python"])
+    assert {"3.11", "3.13"} <= {row["python"] for row in rows}
+    assert any(row["os"].startswith("macos") for row in rows)
+    extras = {name for job in workflow["jobs"].values() for name in re.findall(r"\[([a-z,]+)\]", str(job))}
+    known = set(table["optional-dependencies"])
+    assert {name for several in extras for name in several.split(",")} <= known | {"main"}
+
+
+def test_genn_without_its_folder_is_one_line():
+    of_make = {"GENN_PATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+    environment = {name: value for name, value in os.environ.items() if name not in of_make}
+    done = subprocess.run(["make", "genn"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout.strip() == (
+        "GENN_PATH is not set: let it name the folder of GeNN 4, the one with bin/genn-buildmodel.sh"
+    )
+
+
+def test_genn_requirements_are_those_of_the_environment():
+    spec = importlib.util.spec_from_file_location("genn_environment", ROOT / ".ci" / "genn.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    _, plain, pip = conda("environment-genn.yml")
+    made = {r.name: r.specifier for r in map(Requirement, module.requirements())}
+    assert made == {n: s for n, s in plain.items() if n not in CONDA_ONLY} | {"brian2genn": SpecifierSet("==1.7.0")}
+    assert pip == ["brian2genn==1.7.0"]

@@ -1,5 +1,6 @@
 """The front door: every public name opens, and opening it costs nothing before the first use."""
 
+import io
 import subprocess
 import sys
 
@@ -21,6 +22,19 @@ def test_what_is_promised():
 def test_unknown_names_are_refused():
     with pytest.raises(AttributeError, match="no attribute 'Magic'"):
         brian2grad.Magic  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tty", "said"),
+    [(["train"], True, True), (["train"], False, False), (["train", "--quiet"], True, False), ([], True, False)],
+)
+def test_a_terminal_is_told_that_something_happens(arguments, tty, said):
+    from brian2grad.__main__ import greet
+
+    stream = io.StringIO()
+    stream.isatty = lambda: tty
+    greet(arguments, stream)
+    assert (stream.getvalue() == "loading Brian 2 ...\r") == said
 
 
 def test_import_alone_loads_nothing_heavy():

@@ -12,7 +12,13 @@ from brian2grad.models.native.build import compiler
 MODELS = ROOT / "models"
 HEADERS = sorted(str(path.relative_to(MODELS)) for path in (*MODELS.rglob("*.hpp"), *MODELS.rglob("*.h")))
 SOURCES = sorted((*MODELS.rglob("*.hpp"), *MODELS.rglob("*.h"), *MODELS.rglob("*.jinja")))
-MOST_LINES = 3509  # headers and templates together
+MOST_LINES = 3850  # headers and templates together, but for the engine of any equations
+MOST_HYBRID_LINES = (
+    2050  # equal neurons side by side in vectors have a path of their own; states of synapses, checkpoints
+)
+# What is compiled into Brian 2's own programs: the loop around them, and the queue of asynchronous gamma networks.
+SERVED = {MODELS / "service" / "service.hpp", MODELS / "asynchronous_gamma" / "queue.hpp"}
+MOST_SERVED_LINES = 380
 UNFINISHED = {  # what must come before, and is not a header that could be included
     "asynchronous/brian/functions.hpp": "network.h of the project that Brian 2 generates",
     "order/worker.hpp": "the generated Queue",
@@ -20,6 +26,7 @@ UNFINISHED = {  # what must come before, and is not a header that could be inclu
     "asynchronous/delivery.hpp": "the generated Queue and Neuron",
     "asynchronous/worker.hpp": "the generated Queue and Neuron",
     "asynchronous/unlayered_driver.hpp": "the generated Neuron",
+    "asynchronous_gamma/queue.hpp": "network.h of the project that Brian 2 generates",
     "asynchronous_gamma/worker.hpp": "the generated Queue and kinds",
 }
 # A function's head: at the start of a line, a type, the name, its parameters and an opening brace.
@@ -63,4 +70,9 @@ def test_every_function_is_called():
 
 
 def test_few_lines():
-    assert sum(len(path.read_text().splitlines()) for path in SOURCES) <= MOST_LINES
+    lines = {path: len(path.read_text().splitlines()) for path in SOURCES}
+    hybrid = sum(n for path, n in lines.items() if path.is_relative_to(MODELS / "hybrid"))
+    served = sum(lines[path] for path in SERVED)
+    assert hybrid <= MOST_HYBRID_LINES
+    assert served <= MOST_SERVED_LINES
+    assert sum(lines.values()) - hybrid - served <= MOST_LINES

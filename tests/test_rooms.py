@@ -16,10 +16,13 @@ MODULES = {
 # Rooms by height; rooms of one height do not know each other. The empty name is the folder itself.
 HEIGHTS = {
     "equations": [("",), ("ready", "brian")],
-    "models": [("",), ("native",), ("order",), ("gamma", "asynchronous"), ("asynchronous_gamma", "hybrid")],
+    "models": [
+        ("",), ("native", "topology", "service"), ("order",), ("gamma", "asynchronous"),
+        ("asynchronous_gamma", "hybrid"), ("exchange",),
+    ],
     "training": [
-        ("data",), ("",), ("configuration",), ("gamma", "asynchronous", "exact", "fit"), ("plots", "timing_tasks"),
-        ("cli",),
+        ("data", "watching"), ("",), ("configuration",), ("gamma", "asynchronous", "exact", "fit"),
+        ("plots", "timing_tasks", "cluster"), ("report",), ("cli",),
     ],
 }  # fmt: skip
 # Modules that lie in the folder itself and above its rooms.
@@ -27,6 +30,7 @@ ENTRANCES = {"equations", "models", "training", "training.__main__", "training.e
 # Imports upwards that are known, and why they are still there.
 UPWARDS = {
     ("models.devices", "models.native.build"): "says which compiler there is",
+    ("models.devices", "models.native.flags"): "says how it is called",
     ("training.evaluation", "training.asynchronous.evaluation"): "chooses the evaluation by the kind of the run",
 }
 

@@ -106,7 +106,8 @@ class SpikingGammaClassifier(EventClassifier):
 
     Parameters
     ----------
-    hidden : sequence of int
+    hidden : sequence of int or str
+        Hidden layers, such as ``(128,)`` or, of a camera, ``("16c5", "p2", 128)``.
     K, tau, theta, memory, buckets, read_from, dt
         As in `SpikingGammaNetwork`.
     rule : {'filter', 'online', 'direct', 'detached'}

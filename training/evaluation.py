@@ -12,7 +12,7 @@ from ..equations.display import DisplayedFields
 from ..models.asynchronous.network import AsynchronousNetwork
 from .asynchronous.evaluation import evaluate_async
 from .metrics import balanced_accuracy
-from .tasks import Task
+from .tasks import Task, check_labels
 
 
 @dataclass(repr=False)
@@ -61,6 +61,11 @@ class Evaluation(DisplayedFields):
         """Spikes per hidden neuron per sample."""
         return float(self.spikes.sum() / len(self.spikes) / max(1, self.n_hidden))
 
+    @property
+    def decision_ms(self) -> np.ndarray:
+        """Time until the decision no longer changes, and is correct for good, in milliseconds; nan: never."""
+        return self.decision_steps * self.dt * 1e3
+
     def latency(self) -> dict:
         """Medians of the decision latency, for the final (``first``) and the correct decision."""
         result: dict = {"spikes": {}, "forward_steps": {}, "ms": {}}
@@ -90,11 +95,13 @@ class Evaluation(DisplayedFields):
 
 
 def synaptic_operations(network, task: Task, spikes: np.ndarray) -> float:
-    """Weights added per sample: one row for every input event and spike (times K with per-synapse buckets)."""
-    rows = network.rows_per_event()
-    fan_out = network.sizes[1:]
-    per_sample = len(task.events.units) / len(task) * fan_out[0] * rows
-    return float(per_sample + (spikes.mean(axis=0) * np.array(fan_out[1:]) * rows).sum())
+    """Weights added per sample: those of every input event and spike (times K with per-synapse buckets).
+
+    Of a hidden layer's spikes the mean fan-out of its neurons is taken: at the border of a map it is smaller.
+    """
+    fan_in, *hidden, _ = network.plan.fan_out()
+    per_sample = fan_in[task.events.units].sum() / len(task)
+    return float(network.rows_per_event() * (per_sample + sum(spikes.mean(axis=0) * [f.mean() for f in hidden])))
 
 
 @singledispatch
@@ -114,7 +121,13 @@ def evaluate_native(network, task: Task, *, dtype="float64", batch=200, on_sampl
     Returns
     -------
     Evaluation or AsyncEvaluation
+
+    Raises
+    ------
+    TrainingError
+        If a label has no output.
     """
+    check_labels(task.labels, network.sizes[-1])
     began = time.perf_counter()
     readouts, spikes, per_step = [], [], []
     for first in range(0, len(task), batch):
@@ -134,10 +147,12 @@ def _(network: AsynchronousNetwork, task: Task, *, dtype=None, on_sample=None):
 
 
 def evaluate_brian2(network, task: Task, *, device="runtime", on_sample=None) -> tuple[Evaluation, int]:
-    """Evaluate in Brian 2; returns the evaluation and the number of C++ compilations."""
+    """Evaluate in Brian 2; returns the evaluation and the number of C++ compilations. A failed sample has no answer."""
+    check_labels(task.labels, network.sizes[-1])
     run = network.brian2(task.events, device=device, progress=on_sample)
     per_step = np.array([_cumulative([steps for steps, _ in layers], task.events.n_steps) for layers in run.spikes])
     evaluation = summarise(network, task, run.readout, run.spike_counts, per_step, run.seconds)
+    evaluation.predictions[list(run.failed)] = -1
     return evaluation, run.compilations
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 
@@ -17,7 +19,9 @@ from .errors import TrainingError
 from .evaluation import evaluate_native
 from .optimisers import make_optimiser, ramp, schedule_factor
 from .runs import Run
-from .tasks import Task, augment
+from .tasks import Task, check_labels
+from .watching.diagnosis import NothingLearned, trouble
+from .watching.progress import BatchProgress
 
 AUGMENTATION = (
     "shift", "drop", "rotate", "zoom", "channel_shift", "channel_mask", "fibres", "time_stretch", "time_shift", "level",
@@ -59,6 +63,9 @@ class TrainingOptions:
         Augmentation, see `augment`.
     weight_decay : float
         Decay of the synaptic weights per update, in units of the learning rate.
+    relative : bool
+        Weights and bucket weights move by fractions of their mean size: one learning rate then fits layers whose
+        calibrated weights differ in size, as those of maps and of deep networks do by a factor of 80.
     seed : int
         Seed of the order of the samples and the augmentation.
     """
@@ -87,9 +94,13 @@ class TrainingOptions:
     time_shift: int = 0
     level: float = 0.0
     weight_decay: float = 0.0
+    relative: bool = False
     seed: int = 0
 
     def __post_init__(self):
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not np.isfinite(value):
+                raise TrainingError(f"{name} = {value} must be finite.")
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} = {getattr(self, name)} must be at least 1.")
@@ -136,21 +147,16 @@ class TrainingOptions:
             raise TrainingError(str(error)) from None
         return {"goal": replace(goal, activity=goal.activity + self.activity), "rule": rule}
 
+    def info(self, network: Learns) -> dict[str, ParameterInfo]:
+        """What the optimiser knows of the parameters."""
+        if not self.relative:
+            return network.info
+        scale = lambda name: "absolute" if name.endswith(".b") else "relative"  # noqa: E731 (biases begin at zero)
+        return {name: replace(info, scale=scale(name)) for name, info in network.info.items()}
+
     def asdict(self) -> dict:
         """Plain dictionary, for configuration files."""
         return asdict(self)
-
-
-@dataclass
-class BatchProgress:
-    """What a progress display needs after a batch: running means over the epoch so far."""
-
-    epoch: int
-    batch: int
-    n_batches: int
-    loss: float
-    accuracy: float
-    spikes_per_neuron: float
 
 
 def train(
@@ -183,24 +189,41 @@ def train(
     dict
         ``epoch``, ``loss``, ``train_accuracy``, ``spikes_per_neuron`` (of the last validation, else of training),
         ``validation_accuracy``, ``learning_rate``, ``seconds``; with a threshold schedule ``theta``.
+
+    Warns
+    -----
+    NothingLearned
+        Once, with what to try: if no neuron spikes, or accuracy stays at chance.
+
+    Raises
+    ------
+    TrainingError
+        If options do not fit the network or the task, labels exceed its outputs, or there is no run to resume.
     """
     if options.theta_start != 1 and network.theta is None:
         raise TrainingError(f"theta_start: {type(network).__name__} has no thresholds that change in training; use 1.")
     if task.per_step and (options.time_stretch or options.time_shift):
         raise TrainingError("time_stretch and time_shift would part events from the labels of their steps; use 0.")
+    for part in (task, validation):
+        if part is not None:
+            check_labels(part.labels, network.sizes[-1])
     options.learning(network)  # an illegal pair is refused before anything is drawn
+    if resume and run is None:
+        raise TrainingError("There is no run to resume.")
+    with contextlib.nullcontext() if run is None else run.held():  # two processes would undo each other's epochs
+        yield from _epochs(network, task, options, validation, run, resume, on_batch)
+
+
+def _epochs(network, task, options, validation, run, resume, on_batch) -> Iterator[dict]:
     rng = np.random.default_rng(options.seed)
     optimiser = make_optimiser(options.optimiser, options.learning_rate)
-    first = 0
-    if resume:
-        if run is None:
-            raise TrainingError("There is no run to resume.")
-        first = run.resume(network, optimiser, rng)
-    else:
+    first = run.resume(network, optimiser, rng) if resume else None
+    if first is None:
+        first = 0
         network.initialise(lambda n: task.events.take(np.sort(rng.choice(len(task), min(n, len(task)), replace=False))))
         if run is not None:
             run.save_epoch(network, optimiser, rng, None, 0)
-    own = network.theta
+    own, records, told = network.theta, [], False
     try:
         for epoch in range(first + 1, options.epochs + 1):
             began = time.perf_counter()
@@ -216,6 +239,11 @@ def train(
                 record["spikes_per_neuron"] = result.spikes_per_neuron
             if run is not None:
                 run.save_epoch(network, optimiser, rng, record, epoch)
+            records.append(record)
+            said = None if told else trouble(records, task.labels, int(network.sizes[-1]), network.n_spiking)
+            if said is not None:  # once: what follows from it is the caller's to decide
+                told = True
+                warnings.warn(said, NothingLearned, stacklevel=3)
             yield record
     finally:
         if options.theta_start != 1:  # the same network can be trained on: a schedule starts from its own thresholds
@@ -235,13 +263,15 @@ def _epoch(network, optimiser, task, options: TrainingOptions, rng, epoch, on_ba
         step = (epoch - 1) * len(batches) + index
         rate = schedule_factor(options.schedule, step, total, options.warmup)
         network.begin(step, step / total)
-        events = augment(task.events.take(chosen), rng, **options.augmentation())
+        events = task.batch(chosen, rng, **options.augmentation())
         labels, parts = task.labels[chosen], []
         for result in network.gradients(events, labels, **learning):
             _refuse_non_finite(result, f"epoch {epoch}, batch {index + 1}", options.learning_rate)
             _decay(network.parameters, network.info, options.learning_rate * rate * options.weight_decay)
-            optimiser.step(network.parameters, result.gradients, rate, network.info)
+            with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused below
+                optimiser.step(network.parameters, result.gradients, rate, options.info(network))
             network.constrain()
+            _refuse_infinite(network.parameters, f"epoch {epoch}, batch {index + 1}", options.learning_rate)
             parts.append(result)
         outputs = parts[0].outputs if len(parts) == 1 else np.concatenate([p.outputs for p in parts], axis=1)
         hits, asked = network.hits(outputs, labels)
@@ -273,4 +303,12 @@ def _refuse_non_finite(result, where: str, learning_rate: float) -> None:
         if not np.isfinite(gradient.sum()):
             raise TrainingError(
                 f"The gradient of {name} is not finite in {where}; lower the learning rate ({learning_rate})."
+            )
+
+
+def _refuse_infinite(parameters: dict, where: str, learning_rate: float) -> None:
+    for name, value in parameters.items():
+        if not np.isfinite(value).all():
+            raise TrainingError(
+                f"{name} is not finite after the update in {where}; lower the learning rate ({learning_rate})."
             )

@@ -20,6 +20,7 @@ class SGD:
     """
 
     name = "sgd"
+    moments = ("velocity",)
 
     def __init__(self, learning_rate: float = 0.1, momentum: float = 0.9):
         self.learning_rate, self.momentum = _positive(learning_rate, "learning_rate"), float(momentum)
@@ -35,14 +36,16 @@ class SGD:
         factor : float
             Of the learning rate (schedules).
         info : dict of str to ParameterInfo, optional
-            That of the network; SGD moves all parameters by their gradient and does not look at it.
+            That of the network: a parameter of a size moves as its number of sizes would. Those of relative scale move
+            by their gradient as it is.
         """
         self.steps += 1
         for name, gradient in gradients.items():
             velocity = self.state.setdefault(f"velocity.{name}", np.zeros_like(parameters[name]))
             velocity *= self.momentum
             velocity += gradient
-            parameters[name] -= velocity * velocity.dtype.type(self.learning_rate * factor)
+            scale = 1.0 if info is None else info[name].size ** 2
+            parameters[name] -= velocity * velocity.dtype.type(self.learning_rate * factor * scale)
 
 
 class Adam:
@@ -58,6 +61,7 @@ class Adam:
     """
 
     name = "adam"
+    moments = ("first", "second")
 
     def __init__(self, learning_rate: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8):
         self.learning_rate = _positive(learning_rate, "learning_rate")
@@ -74,8 +78,7 @@ class Adam:
         factor : float
             Of the learning rate (schedules).
         info : dict of str to ParameterInfo, optional
-            That of the network: parameters of relative scale move by the same fraction of their mean size as the others
-            move in absolute numbers.
+            That of the network: a parameter moves in units of its size.
         """
         self.steps += 1
         bias1, bias2 = 1 - self.beta1**self.steps, 1 - self.beta2**self.steps
@@ -88,8 +91,7 @@ class Adam:
             gradient = gradient.astype(value.dtype, copy=False)
             first += (gradient - first) * kind(1 - self.beta1)
             second += (gradient * gradient - second) * kind(1 - self.beta2)
-            relative = info is not None and info[name].scale == "relative"
-            scale = float(np.mean(np.abs(value))) if relative else 1.0
+            scale = 1.0 if info is None else info[name].measure(value)
             value -= kind(rate * scale) * first / (np.sqrt(second) + kind(self.epsilon * math.sqrt(bias2)))
 
 

@@ -7,18 +7,23 @@ bit, ``metrics.jsonl`` one record per epoch, ``summary.json`` the last record an
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.metadata
 import json
 import subprocess
+import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
 import tomli_w
 
-from ..models.files import atomic
+from ..models.errors import NetworkError
+from ..models.files import remove_leftovers, write_file
+from .checkpoints import load_checkpoint, save_checkpoint
 from .errors import RunError
+from .locking import locked
 
 
 class Run:
@@ -31,6 +36,7 @@ class Run:
 
     def __init__(self, folder):
         self.folder = Path(folder)
+        self._made: bytes | None = None  # configuration of a run that this object made
 
     @classmethod
     def create(cls, folder, config: dict) -> Run:
@@ -39,14 +45,38 @@ class Run:
         Raises
         ------
         RunError
-            If there is a run already, or the folder cannot be written.
+            If there is a run already that has begun, or the folder cannot be written.
         """
-        run = cls(folder)
-        if (run.folder / "config.toml").exists():
-            raise RunError(f"{folder} holds a run already; choose another --out, or go on with --resume {folder}.")
+        run = cls.check_new(folder)
         try:
             run.folder.mkdir(parents=True, exist_ok=True)
-            run._write("config.toml", tomli_w.dumps(without_none(config)).encode())
+            run._made = tomli_w.dumps(without_none(config)).encode()
+            with locked(run.folder):
+                run._write("config.toml", run._made)
+        except OSError as error:
+            reason = error.strerror or error
+            raise RunError(f"{folder} cannot be written ({reason}); choose another --out, or free space.") from None
+        return run
+
+    @classmethod
+    def check_new(cls, folder) -> Run:
+        """Return a run whose folder can be made; refuse one that has begun, before the work whose result it is to hold.
+
+        Raises
+        ------
+        RunError
+        """
+        run = cls(folder)
+        if run.begun:
+            raise RunError(f"{folder} holds a run already; choose another --out, or go on with --resume {folder}.")
+        place = run.folder
+        try:
+            while not place.exists() and place != place.parent:
+                place = place.parent
+            if not place.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, "it is no folder", str(place))
+            with tempfile.TemporaryDirectory(prefix=".brian2grad-", dir=place):
+                pass  # whether a folder can be made there, permissions do not say
         except OSError as error:
             raise RunError(f"{folder} cannot be written ({error.strerror}); choose another --out.") from None
         return run
@@ -59,32 +89,57 @@ class Run:
             raise RunError(f"{folder} is no run: it has no config.toml. Give the folder that `train` wrote.")
         return run
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other process out of the folder for the length of a block.
+
+        Raises
+        ------
+        RunError
+            If one is at work in it.
+        """
+        with locked(self.folder):
+            if self._made is not None and not self.begun:  # another one may have made it too, and was late
+                self._write("config.toml", self._made)
+            yield
+
     def _write(self, name: str, content: bytes) -> None:
-        with atomic(self.folder / name) as temporary:
-            temporary.write_bytes(content)
+        write_file(self.folder / name, content)
 
     @property
     def config(self) -> dict:
         """Content of ``config.toml``."""
-        try:
-            return tomllib.loads((self.folder / "config.toml").read_text())
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise RunError(f"{self.folder / 'config.toml'} cannot be read: {error}.") from None
+        return read_toml(self.folder / "config.toml", RunError)
 
     @property
     def weights(self) -> Path:
         """Path of the network file."""
         return self.folder / "weights.h5"
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything to lose: a run stopped before epoch 0 was written has nothing."""
+        sizes = []
+        for name in ("checkpoint.h5", "metrics.jsonl"):
+            with contextlib.suppress(OSError):
+                sizes.append((self.folder / name).stat().st_size)
+        return any(sizes)
+
     def metrics(self) -> list[dict]:
         """Records of the finished epochs."""
         path = self.folder / "metrics.jsonl"
         if not path.exists():
             return []
+        records = []
         try:
-            return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-        except json.JSONDecodeError as error:
-            raise RunError(f"{path} is damaged: {error}.") from None
+            for number, line in enumerate(path.read_text().splitlines(), 1):
+                if line.strip():
+                    records.append(json.loads(line))
+                    if not isinstance(records[-1], dict) or type(records[-1].get("epoch")) is not int:
+                        raise ValueError(f"line {number} is no record of an epoch")
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunError(f"{path} is damaged ({error}); remove the last lines, each is one epoch.") from None
+        return records
 
     def save_epoch(self, network, optimiser, rng, record: dict | None, epoch: int) -> None:
         """Write all that belongs to the end of an epoch; the checkpoint last, so that it vouches for the rest."""
@@ -96,54 +151,44 @@ class Run:
             self._write("metrics.jsonl", "".join(json.dumps(r) + "\n" for r in records).encode())
             summary = {"epochs": epoch, **(record or {}), **provenance()}
             self._write("summary.json", json.dumps(summary, indent=2).encode())
-            self._save_checkpoint(network, optimiser, rng, epoch)
-        except OSError as error:
-            raise RunError(f"{self.folder} cannot be written: {error}. Free space or choose another --out.") from None
+            save_checkpoint(self.folder / "checkpoint.h5", network, optimiser, rng, epoch)
+        except (OSError, NetworkError) as error:
+            reason = (isinstance(error, OSError) and error.strerror) or error
+            raise RunError(
+                f"{self.folder} cannot be written ({reason}); free space, then go on with --resume {self.folder}."
+            ) from None
 
-    def _save_checkpoint(self, network, optimiser, rng, epoch):
-        with atomic(self.folder / "checkpoint.h5") as temporary, h5py.File(temporary, "w") as file:
-            file.attrs["epoch"], file.attrs["steps"] = epoch, optimiser.steps
-            file.attrs["rng"] = json.dumps(rng.bit_generator.state)
-            for name, value in network.parameters.items():
-                file[f"parameters/{name}"] = value
-            for name, value in optimiser.state.items():
-                file[f"optimiser/{name}"] = value
-            file.attrs["complete"] = True
-
-    def resume(self, network, optimiser, rng) -> int:
+    def resume(self, network, optimiser, rng) -> int | None:
         """Set network, optimiser and random numbers to the last finished epoch and return its number.
+
+        Returns
+        -------
+        int or None
+            ``None``: the run was stopped before its first state was written, and begins anew.
 
         Raises
         ------
         RunError
             If the checkpoint is missing or damaged; nothing is changed then.
         """
+        remove_leftovers(self.folder)
+        if not self.begun:
+            return None
         path = self.folder / "checkpoint.h5"
         if not path.is_file():
-            raise RunError(f"{path} does not exist: the run has no finished epoch to resume from.")
-        try:
-            with h5py.File(path, "r") as file:
-                if not file.attrs["complete"]:
-                    raise KeyError("complete")
-                parameters = {name: data[()] for name, data in file["parameters"].items()}
-                state = {name: data[()] for name, data in file["optimiser"].items()} if "optimiser" in file else {}
-                epoch, steps = int(file.attrs["epoch"]), int(file.attrs["steps"])
-                generator = json.loads(file.attrs["rng"])
-        except (OSError, KeyError, RuntimeError, ValueError) as error:
-            raise RunError(
-                f"{path} is damaged ({error}); the network of the last epoch is still in {self.weights}."
-            ) from None
-        network.set_parameters(parameters, source=str(path))
-        state = {_renamed(key, network.renamed): value for key, value in state.items()}
-        optimiser.state, optimiser.steps = state, steps
-        rng.bit_generator.state = generator
-        return epoch
+            raise RunError(f"{path} does not exist, but metrics.jsonl has epochs: the run can't go on without it.")
+        return load_checkpoint(path, network, optimiser, rng)
 
 
-def _renamed(key: str, names: dict[str, str]) -> str:
-    """Name of an optimiser's array, ``first.layer1.w``, where older files have another name for the parameter."""
-    moment, _, name = key.partition(".")
-    return f"{moment}.{names.get(name, name)}"
+def read_toml(path, error: type[Exception]) -> dict:
+    """Content of a small TOML file; whatever is wrong with it is one line."""
+    try:
+        if Path(path).stat().st_size > 2**20:
+            raise ValueError("it is larger than 1 MiB")
+        return tomllib.loads(Path(path).read_text())
+    except (OSError, ValueError, RecursionError) as problem:
+        reason = getattr(problem, "strerror", None) or " ".join(str(problem).split())
+        raise error(f"{path} cannot be read ({reason:.200}); give a TOML file.") from None
 
 
 def free_folder(base) -> Path:

@@ -45,6 +45,10 @@ class Task(DisplayedFields):
         """Highest label plus one."""
         return int(self.labels.max(initial=0)) + 1
 
+    def batch(self, chosen, rng: np.random.Generator, **augmentation) -> StepEvents:
+        """Some of the samples, varied as `augment` says."""
+        return augment(self.events.take(chosen), rng, **augmentation)
+
 
 def make_task(archive: EventArchive, dt: Quantity, duration: Quantity | None = None, limit: int | None = None) -> Task:
     """Put an archive on a time grid.
@@ -57,6 +61,15 @@ def make_task(archive: EventArchive, dt: Quantity, duration: Quantity | None = N
         Length of a sample; by default the longest one decides.
     limit : int, optional
         Use only the first samples.
+
+    Returns
+    -------
+    Task
+
+    Raises
+    ------
+    TrainingError
+        If there are no samples or no events.
     """
     if limit is not None:
         if limit < 1:
@@ -64,12 +77,36 @@ def make_task(archive: EventArchive, dt: Quantity, duration: Quantity | None = N
         archive = archive[:limit]
     if len(archive) == 0:
         raise TrainingError(f"{archive.name or 'The archive'} holds no samples.")
-    n_steps = None if duration is None else int(np.ceil(float(duration) / float(dt) - 1e-6))
-    events = bin_events(archive, dt, n_steps)
+    if len(archive.units) == 0:
+        raise TrainingError(f"{archive.name or 'The archive'} holds no events in its {len(archive)} samples.")
+    events = bin_events(archive, dt, None if duration is None else steps_of(duration, dt))
     labels = np.asarray(archive.labels).astype(np.int64)
     if archive.labels_per_step is not None:
         labels = _labels_on_grid(archive, events)
     return Task(events, labels, len(archive.units) / len(archive))
+
+
+def steps_of(duration: Quantity, dt: Quantity) -> int:
+    """Time steps that cover a duration."""
+    return int(np.ceil(float(duration) / float(dt) - 1e-6))
+
+
+def check_labels(labels, n_classes: int) -> None:
+    """Refuse labels that a network has no output for: they would count as wrong answers. -1 is no label.
+
+    Raises
+    ------
+    TrainingError
+        Naming the first of them.
+    """
+    labels = np.asarray(labels)
+    if labels.size and labels.max() >= n_classes:
+        bad = np.unravel_index(int((labels >= n_classes).argmax()), labels.shape)
+        place = ", step ".join(str(int(i)) for i in bad)
+        raise TrainingError(
+            f"label {labels[bad]} of sample {place}: the network has only outputs 0 to {n_classes - 1}; choose data of "
+            "its classes."
+        )
 
 
 def _labels_on_grid(archive: EventArchive, events: StepEvents) -> np.ndarray:
@@ -92,7 +129,9 @@ def sensor_of(n_units: int) -> tuple[int, int]:
         return _SENSORS[n_units]
     side = round((n_units / 2) ** 0.5)
     if 2 * side * side != n_units:
-        raise TrainingError(f"shift: {n_units} units are no square camera with two polarities; use shift = 0.")
+        raise TrainingError(
+            f"{n_units} units are no square camera with two polarities; use shift = 0 and, for convolution, give input."
+        )
     return side, side
 
 
@@ -154,7 +193,7 @@ def augment(
         factor = rng.uniform(1 - level, 1 + level, events.n_samples).astype(np.float32)[_sample_of(events)]
         # Whole events: the network's input stays a spike count.
         values = np.floor(events.values * factor + rng.random(len(factor), dtype=np.float32)).astype(np.float32)
-        kept = values > 0
+        kept = values != 0
         events = _keep(events, kept, events.units[kept], values[kept])
     if drop:
         kept = rng.random(len(events.units), dtype=np.float32) >= drop

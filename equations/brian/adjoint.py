@@ -57,7 +57,8 @@ class Adjoint:
     equations : Equations
         In reversed time; forward variables that occur are declared as parameters (they come from the tape).
     rules : tuple of EventRule
-        Arrivals (one a pathway), end of the refractory period, spike.
+        Arrivals (one a pathway), end of the refractory period, spike. The adjoint of a synapse's own variables
+        rests between its events.
     slope : sympy.Expr or None
         Slope of the threshold function just before a spike; the smaller, the steeper the gradient.
     tape : dict of str to tuple of str
@@ -161,7 +162,8 @@ def derive_adjoint(model, *synapses, wrt=None, loss_unit=1, namespace=None, leve
         rules.append(_spike(neuron, jacobians))
         slope = jacobians.slope
     equations = _equations(neuron, jacobians, get_dimensions(loss_unit))
-    return Adjoint(neuron, equations, tuple(rules), slope, _tape(neuron, equations, rules, slope))
+    own = {name for pathway in pathways for name in pathway.states}
+    return Adjoint(neuron, equations, tuple(rules), slope, _tape(neuron, own, equations, rules, slope))
 
 
 def _p(jacobians) -> sympy.Matrix:
@@ -183,11 +185,12 @@ def _nonzero(table: dict) -> dict:
 
 
 def _arrival(pathway: HybridPathway, neuron, jac: NeuronJacobians, wrt) -> EventRule:
-    j, p = jump_jacobians(pathway, neuron, wrt), _p(jac)
-    after = jac.flow.xreplace(dict(zip(jac.x, j.jump, strict=True)))
-    kappa = (p.T * (j.jump_x * jac.flow + j.jump_t - after))[0]
+    j, n = jump_jacobians(pathway, neuron, wrt), len(jac.x)
+    p = sympy.Matrix([symbol(f"p_{x.name}") for x in (*jac.x, *j.y)])
+    after = jac.flow.xreplace(dict(zip(jac.x, j.jump[:n], strict=True)))
+    kappa = (p.T * j.rate(jac.flow) - p[:n, :].T * after)[0]
     gradient = {**_named(j.w, j.jump_w.T * p), **_nonzero(_named(jac.q, j.jump_q.T * p)), "delay": KAPPA}
-    return _rule(pathway.name, kappa, _named(jac.x, j.jump_x.T * p), gradient)
+    return _rule(pathway.name, kappa, _named((*jac.x, *j.y), j.jump_x.T * p), gradient)
 
 
 def _refractory_end(jac: NeuronJacobians) -> EventRule:
@@ -236,8 +239,8 @@ def _equations(neuron, jac: NeuronJacobians, loss) -> Equations:
     return Equations(single)
 
 
-def _tape(neuron, equations, rules, slope) -> dict[str, tuple[str, ...]]:
-    forward = {*neuron.system.states, *(s.name for s in neuron.inputs)}
+def _tape(neuron, synaptic, equations, rules, slope) -> dict[str, tuple[str, ...]]:
+    forward = {*neuron.system.states, *synaptic, *(s.name for s in neuron.inputs)}
 
     def kept(expressions):
         names = {s.name for e in expressions for s in sympy.sympify(e).free_symbols}

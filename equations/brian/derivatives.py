@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -10,7 +11,7 @@ from brian2.parsing.sympytools import str_to_sympy
 from sympy.core.function import AppliedUndef
 
 from ..errors import ModelError
-from ..statements import unit_values
+from ..statements import Gate, unit_values
 
 _NO_DERIVATIVE = {
     "rand": "draw the random numbers once, into a parameter",
@@ -91,8 +92,21 @@ def register_derivative(function, derivative: str, argument: str = "x") -> None:
     _NUMERIC[name] = lambda x: float(np.asarray(plain(x)))
 
 
-def known(expression: sympy.Expr, model: str) -> sympy.Expr:
+def _clip(x, low, high):
+    """``clip`` with switches."""
+    return x + Gate(low - x) * (low - x) + Gate(x - high) * (high - x)
+
+
+def known(expression: sympy.Expr, model: str, at_event: bool = False) -> sympy.Expr:
     """Rewrite the functions of an expression so that every one has a derivative.
+
+    Parameters
+    ----------
+    expression : sympy.Expr
+    model : str
+        Name for error messages.
+    at_event : bool
+        The expression is read at single times only, where ``clip`` has a derivative unless it is just at its limit.
 
     Raises
     ------
@@ -101,13 +115,15 @@ def known(expression: sympy.Expr, model: str) -> sympy.Expr:
     """
     for call in expression.atoms(sympy.Function):
         name = call.func.__name__
+        if at_event and name == "clip":
+            continue
         if name in _NO_DERIVATIVE and not _constant(call):
             raise ModelError(f"'{model}': '{call}' has no derivative; {_NO_DERIVATIVE[name]}.")
         if isinstance(call, AppliedUndef) and name not in ("sqrt", "int_", *_REGISTERED) and not _constant(call):
             raise ModelError(
                 f"'{model}': the derivative of '{call}' is not known; call register_derivative({name}, '...')."
             )
-    table = {"sqrt": lambda x: x ** sympy.Rational(1, 2), "exprel": Exprel, **_REGISTERED}
+    table = {"clip": _clip, "sqrt": lambda x: x ** sympy.Rational(1, 2), "exprel": Exprel, **_REGISTERED}
     return expression.replace(
         lambda e: isinstance(e, sympy.Function) and e.func.__name__ in table, lambda e: table[e.func.__name__](*e.args)
     )
@@ -120,8 +136,17 @@ def _constant(call) -> bool:
     )
 
 
-def differentiate(expression: sympy.Expr, by: sympy.Symbol, model: str) -> sympy.Expr:
+@functools.lru_cache(4096)
+def differentiate(expression: sympy.Expr, by: sympy.Symbol, model: str, at_event: bool = False) -> sympy.Expr:
     """Partial derivative, refused if sympy leaves any of it undone.
+
+    Parameters
+    ----------
+    expression, by
+    model : str
+        Name for error messages.
+    at_event : bool
+        The expression is read at single times only, so that a switch in it changes nothing nearby.
 
     Raises
     ------
@@ -130,8 +155,8 @@ def differentiate(expression: sympy.Expr, by: sympy.Symbol, model: str) -> sympy
     """
     if by not in expression.free_symbols:
         return sympy.Integer(0)
-    for gate in expression.atoms(sympy.Function):
-        if gate.func.__name__ == "Gate" and by in gate.free_symbols:
+    for gate in expression.atoms(Gate):
+        if by in gate.free_symbols and not at_event and not _joined(expression, gate):
             raise ModelError(
                 f"'{model}': 'int({gate.args[0]} > 0)' switches where '{by}' crosses a value, which its derivative "
                 "does not see; write a smooth expression, or make the switch an event with a threshold of its own."
@@ -140,6 +165,16 @@ def differentiate(expression: sympy.Expr, by: sympy.Symbol, model: str) -> sympy
     if result.has(sympy.Derivative, sympy.Subs, sympy.DiracDelta):
         raise ModelError(f"'{model}': '{expression}' has no derivative in '{by}'; write it with smooth functions.")
     return result
+
+
+def _joined(expression, gate) -> bool:
+    """Whether both sides of a switch have the same value where it switches, as in ``x*int(x > 0)``."""
+    gap = sympy.expand(expression.xreplace({gate: sympy.Integer(1)}) - expression.xreplace({gate: sympy.Integer(0)}))
+    for s in sorted(gate.free_symbols, key=str):
+        slope = gate.args[0].diff(s)
+        if slope != 0 and s not in slope.free_symbols:
+            return sympy.simplify(gap.xreplace({s: sympy.expand(s - gate.args[0] / slope)})) == 0
+    return False
 
 
 def function_of(arguments, expressions):
@@ -151,8 +186,12 @@ def function_of(arguments, expressions):
     expressions : sequence of sympy.Expr
         Units may stand in them by name.
     """
-    arguments = list(arguments)
-    taken = {s for a in arguments for s in (a if isinstance(a, list | tuple) else [a])}
+    return _compiled(tuple(tuple(a) if isinstance(a, list) else a for a in arguments), tuple(expressions))
+
+
+@functools.lru_cache(4096)
+def _compiled(arguments, expressions):
+    taken = {s for a in arguments for s in (a if isinstance(a, tuple) else [a])}
     units = {s: v for e in expressions for s, v in unit_values(sympy.sympify(e)).items() if s not in taken}
     expressions = [sympy.sympify(e).xreplace(units) for e in expressions]
     return sympy.lambdify(arguments, expressions, modules=[_NUMERIC, "math"], cse=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import sympy
 from brian2 import Equations, NeuronGroup, Quantity, TimedArray, get_dimensions, second
@@ -18,6 +18,7 @@ from ..errors import ModelError
 from ..hybrid import HybridSystem
 from ..statements import compose, parse, symbol
 from .derivatives import known
+from .events import OTHER_EVENT, assigned, events_left_out, lines_of, refuse_operations
 
 GATE = "not_refractory"
 REFRACTORY = "refractory"  # name of the parameter that `refractory=5*ms` becomes
@@ -43,6 +44,8 @@ class HybridNeuron:
         Parameters whose value comes from the namespace.
     inputs : dict of sympy.Symbol to (TimedArray or None, bool)
         Symbol that stands for ``array(t)`` or, where the flag is set, ``array(t, i)``.
+    left_out : frozenset of str
+        Variables that only events other than spikes change or read; nothing else depends on them.
     """
 
     system: HybridSystem
@@ -52,6 +55,13 @@ class HybridNeuron:
     dimensions: dict
     constants: dict[str, float]
     inputs: dict = field(default_factory=dict)
+    left_out: frozenset = frozenset()
+
+    def refuse_left_out(self, names, where: str) -> None:
+        """Refuse to read what events other than spikes change."""
+        found = sorted(self.left_out.intersection(names))
+        if found:
+            raise ModelError(f"'{where}' reads '{found[0]}', {OTHER_EVENT.format(name=self.system.name)}")
 
 
 class ModelText:
@@ -64,19 +74,22 @@ class ModelText:
     equations : Equations
     resolve : callable
         Gives the `Constant`, `Function` or `TimedArray` behind an external name, ``None`` if there is none.
+    subexpressions : dict of str to str, optional
+        Further ones than those of the equations.
     """
 
-    def __init__(self, name: str, equations: Equations, resolve):
+    def __init__(self, name: str, equations: Equations, resolve, subexpressions=None):
         self.name, self.equations, self.resolve = name, equations, resolve
         self.constants: dict[str, float] = {}
         self.dimensions = {n: eq.dim for n, eq in equations.items()}
         self.inputs: dict[sympy.Symbol, tuple] = {}
         self.free: set[str] = set()
         self._subexpressions: dict[sympy.Symbol, sympy.Expr] = {}
-        self._subexpressions = {symbol(n): self._plain(equations[n].expr.code) for n in equations.subexpr_names}
+        written = {n: equations[n].expr.code for n in equations.subexpr_names} | (subexpressions or {})
+        self._subexpressions = {symbol(n): self._plain(code) for n, code in written.items()}
 
     def parse(self, text: str) -> sympy.Expr:
-        return self.finish(self._plain(text))
+        return self.finish(self._written_out(text))
 
     def _plain(self, text: str) -> sympy.Expr:
         try:
@@ -84,12 +97,16 @@ class ModelText:
         except (SyntaxError, TypeError, AttributeError) as error:
             raise ModelError(f"'{self.name}': '{text}' cannot be read as an expression ({error}).") from None
 
-    def finish(self, expression: sympy.Expr) -> sympy.Expr:
-        """Write out subexpressions and inputs, and check that every function has a derivative."""
+    def _written_out(self, text: str) -> sympy.Expr:
+        expression = self._plain(text)
         while expression.free_symbols & self._subexpressions.keys():
             expression = expression.xreplace(self._subexpressions)
+        return expression
+
+    def finish(self, expression: sympy.Expr, at_event: bool = False) -> sympy.Expr:
+        """Write out inputs, and check that every function has a derivative."""
         expression = self._hold_inputs(expression)
-        expression = known(expression, self.name)
+        expression = known(expression, self.name, at_event)
         self._note_constants(expression)
         return expression
 
@@ -127,8 +144,8 @@ class ModelText:
                     self.constants[s.name] = float(constant.get_value())
 
     def statements(self, code: str) -> dict[str, sympy.Expr]:
-        """Map of statements executed one after another; every value finished."""
-        return {name: self.finish(value) for name, value in compose(code).items()}
+        """Map of statements executed one after another; a statement reads subexpressions as they are by then."""
+        return {name: self.finish(value, True) for name, value in compose(code, self._written_out).items()}
 
 
 def complete(maps: dict[str, sympy.Expr], states) -> list[sympy.Expr]:
@@ -158,8 +175,10 @@ def neuron_of(model, namespace: dict | None = None, altered=()) -> HybridNeuron:
     ModelError
         If anything in the model has no derivative; the text names the model, the expression and the remedy.
     """
+    left_out = frozenset()
     if isinstance(model, NeuronGroup):
-        _refuse_operations(model)
+        refuse_operations(model)
+        left_out = events_left_out(model)
         equations, name = model.equations, model.name
         threshold, reset = model.events.get("spike"), model.event_codes.get("spike")
         refractory, resolve = model._refractory, _resolver(model, namespace or {})
@@ -171,9 +190,11 @@ def neuron_of(model, namespace: dict | None = None, altered=()) -> HybridNeuron:
         resolve = _value_of(namespace or {})
     else:
         raise ModelError(f"{type(model).__name__} is not a NeuronGroup or a NeuronModel with equations.")
-    _refuse_equations(name, equations)
+    _refuse_equations(name, equations, model)
     text = ModelText(name, equations, resolve)
-    return _neuron(text, equations, threshold, reset or "", refractory, tuple(altered), model)
+    reset = "\n".join(line for line in lines_of(reset or "") if assigned(line) not in left_out)
+    found = _neuron(text, equations, threshold, reset, refractory, tuple(altered), model)
+    return replace(found, left_out=left_out)
 
 
 def _neuron(text, equations, threshold, reset, refractory, altered, model) -> HybridNeuron:
@@ -257,28 +278,28 @@ def _refractory(text, refractory, threshold, flow):
     return period, False
 
 
-def _refuse_equations(name: str, equations: Equations) -> None:
+def _reads_parameter(group, name: str) -> bool:
+    """Whether a linked variable is a parameter where it comes from, so that it has one value for the whole run."""
+    owner = getattr(group.variables.get(name), "owner", None) if isinstance(group, NeuronGroup) else None
+    equations = getattr(owner, "equations", {})
+    source = group.variables[name].name if owner is not None else ""
+    return source in equations and equations[source].type == PARAMETER and "linked" not in equations[source].flags
+
+
+def _refuse_equations(name: str, equations: Equations, group) -> None:
     if equations.is_stochastic:
         raise ModelError(
             f"'{name}': the equations hold noise ({', '.join(sorted(equations.stochastic_variables))}), whose path has "
             "no derivative; remove it, or give one recorded path as a TimedArray."
         )
     for eq in equations.values():
-        if "linked" in eq.flags:
-            raise ModelError(f"'{name}': '{eq.varname}' is linked to another group; write both into one group.")
+        if "linked" in eq.flags and not _reads_parameter(group, eq.varname):
+            raise ModelError(
+                f"'{name}': '{eq.varname}' is linked to a variable of another group that changes in time; write both "
+                "into one group, or link a parameter."
+            )
         if eq.type not in (DIFFERENTIAL_EQUATION, PARAMETER) and "constant over dt" in eq.flags and "rand" in str(eq):
             raise ModelError(f"'{name}': '{eq.varname}' is drawn at random in every step and has no derivative.")
-
-
-def _refuse_operations(group) -> None:
-    for event in group.events:
-        if event != "spike":
-            raise ModelError(
-                f"'{group.name}': the event '{event}' is not supported; only spikes have an adjoint so far."
-            )
-    for item in group.contained_objects:
-        if "run_regularly" in item.name:
-            raise ModelError(f"'{group.name}': run_regularly acts on a clock and is not supported; use equations.")
 
 
 def _resolver(group, namespace):

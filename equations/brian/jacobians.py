@@ -12,9 +12,9 @@ from .extraction import GATE, HybridNeuron, complete
 from .pathways import HybridPathway
 
 
-def _matrix(expressions, by, model):
+def _matrix(expressions, by, model, at_event=False):
     return sympy.Matrix(
-        len(expressions), len(by), lambda r, c: differentiate(sympy.sympify(expressions[r]), by[c], model)
+        len(expressions), len(by), lambda r, c: differentiate(sympy.sympify(expressions[r]), by[c], model, at_event)
     )
 
 
@@ -77,9 +77,9 @@ def neuron_jacobians(neuron: HybridNeuron, wrt=()) -> NeuronJacobians:
         margin_t=_matrix(margin, t, name)[0],
         margin_q=_matrix(margin, q, name),
         reset=sympy.Matrix(reset),
-        reset_x=_matrix(reset, x, name),
-        reset_t=_matrix(reset, t, name),
-        reset_q=_matrix(reset, q, name),
+        reset_x=_matrix(reset, x, name, at_event=True),
+        reset_t=_matrix(reset, t, name, at_event=True),
+        reset_q=_matrix(reset, q, name, at_event=True),
         period=neuron.refractory,
         period_q=_matrix(period, q, name),
     )
@@ -87,26 +87,36 @@ def neuron_jacobians(neuron: HybridNeuron, wrt=()) -> NeuronJacobians:
 
 @dataclass(frozen=True)
 class JumpJacobians:
-    """Derivatives of one jump h; ``_w`` by the synaptic parameters, ``_q`` by parameters of the target."""
+    """Derivatives of one jump h of the target's states and, after them, the synapse's own.
+
+    ``_x`` by all of these states, ``_w`` by the synaptic parameters, ``_q`` by parameters of the target; `y` are the
+    states of the synapse.
+    """
 
     w: tuple
+    y: tuple
     jump: sympy.Matrix
     jump_x: sympy.Matrix
     jump_t: sympy.Matrix
     jump_w: sympy.Matrix
     jump_q: sympy.Matrix
 
+    def rate(self, flow: sympy.Matrix) -> sympy.Matrix:
+        """How the states after the jump change with its time, the target following its flow before it."""
+        return self.jump_x[:, : len(flow)] * flow + self.jump_t
+
 
 def jump_jacobians(pathway: HybridPathway, neuron: HybridNeuron, wrt=(), refractory: bool = False) -> JumpJacobians:
     """Differentiate a pathway's jump; of synaptic parameters by all, of the target's by those in `wrt`."""
-    states, name = neuron.system.states, pathway.name
+    states, name = (*neuron.system.states, *pathway.states), pathway.name
     jump = complete(pathway.jump_refractory if refractory else pathway.jump, states)
-    w = tuple(symbol(n) for n in (*pathway.parameters, *pathway.constants))
+    w = tuple(map(symbol, pathway.variables))
     return JumpJacobians(
         w=w,
+        y=tuple(map(symbol, pathway.states)),
         jump=sympy.Matrix(jump),
-        jump_x=_matrix(jump, tuple(map(symbol, states)), name),
-        jump_t=_matrix(jump, (symbol("t"),), name),
-        jump_w=_matrix(jump, w, name),
-        jump_q=_matrix(jump, tuple(map(symbol, wrt)), name),
+        jump_x=_matrix(jump, tuple(map(symbol, states)), name, at_event=True),
+        jump_t=_matrix(jump, (symbol("t"),), name, at_event=True),
+        jump_w=_matrix(jump, w, name, at_event=True),
+        jump_q=_matrix(jump, tuple(map(symbol, wrt)), name, at_event=True),
     )

@@ -16,6 +16,7 @@ typedef struct {
 } Projection;
 typedef struct {  // contiguous sources with the same projections
     int64_t first, size, projection_begin, projection_end;
+    int64_t fanout;              // of each of them, as in `Network`; negative: they differ
 } SourceRange;
 
 struct Network {

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from ..errors import NetworkError
-from .packing import PackedConnectivity
+from .packing import PackedConnectivity, at_cache_line
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,37 @@ class Connectivity:
     def __getstate__(self):
         return self.__dict__ | {"_packed": {}}
 
+    def described(self) -> dict:
+        """Sizes, and source, target and form of every projection, as plain values for a file."""
+        return {
+            "sizes": list(self.sizes),
+            "projections": [[p.source, p.target, sparse.issparse(p.weights)] for p in self.projections],
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Weights under the names that they have in a file."""
+        named = {}
+        for k, p in enumerate(self.projections):
+            parts = ("data", "indices", "indptr") if sparse.issparse(p.weights) else ()
+            named |= {f"projection{k}.{part}": getattr(p.weights, part) for part in parts}
+            if not parts:
+                named[f"projection{k}.w"] = p.weights
+        return named
+
+    @classmethod
+    def of_file(cls, config: dict, arrays: dict[str, np.ndarray]) -> Connectivity:
+        """Connectivity of what `described` and `arrays` gave; takes its entries out of `config`."""
+        sizes, projections = config.pop("sizes"), []
+        for k, (source, target, is_sparse) in enumerate(config.pop("projections")):
+            if is_sparse:
+                parts = (arrays[f"projection{k}.{part}"] for part in ("data", "indices", "indptr"))
+                weights = sparse.csr_array(tuple(parts), shape=(sizes[source], sizes[target]))
+                weights.check_format(full_check=True)
+            else:
+                weights = arrays[f"projection{k}.w"]
+            projections.append(Projection(source, target, weights))
+        return cls(sizes, projections)
+
     def connect(self, source: int, target: int, weights) -> Connectivity:
         """Return this connectivity with one more projection."""
         return Connectivity(self.sizes, (*self.projections, Projection(source, target, weights)))
@@ -139,8 +170,8 @@ class Connectivity:
         if sparse.issparse(weights):
             weights = _checked_csr(weights, name)
         else:
-            weights = np.array(weights, dtype=np.float32 if _is_single(weights) else np.float64, order="C")
-            weights.flags.writeable = False  # the engine holds a copy
+            weights = at_cache_line(np.asarray(weights, dtype=np.float32 if _is_single(weights) else np.float64))
+            weights.flags.writeable = False  # the engine reads it
         expected = (self.sizes[source], self.sizes[target])
         if weights.shape != expected:
             raise NetworkError(f"{name} have shape {weights.shape}; (n_pre, n_post) is {expected}.")

@@ -144,8 +144,8 @@ class Membranes {
         UNROLL for (int k = 0; k < N; k++) {
             alignas(64) R margin[TILE];
             neuron.test((index + k) * TILE, current + k * TILE, tiles[index + k].membrane, margin);
-            got |= (uint64_t)bits_not_zero(current + k * TILE) << (k * TILE);
-            above |= (uint64_t)bits_above_zero(margin) << (k * TILE);
+            got |= (uint64_t)bits_where<nonzero>(current + k * TILE) << (k * TILE);
+            above |= (uint64_t)bits_where<positive>(margin) << (k * TILE);
             resting |= (uint64_t)marks[index + k].resting << (k * TILE);
         }
         arrived |= got;
@@ -158,11 +158,36 @@ class Membranes {
                 tape->received.push_back((int32_t)j);
                 tape->membrane.push_back(tiles[j / TILE].membrane[j % TILE]);
             }
-        for (; above; above &= above - 1) {
-            const int32_t j = (int32_t)(index * TILE + __builtin_ctzll(above));
-            if (Neuron::SYNCHRONISED && !(received[(size_t)j] > net.sigma[j])) continue;
-            spiked.push(j);
+        for (uint64_t bits = Neuron::SYNCHRONISED ? above : 0; bits; bits &= bits - 1) {
+            const int64_t j = index * TILE + __builtin_ctzll(bits);
+            if (!(received[(size_t)j] > net.sigma[j])) above ^= bits & -bits;
         }
+        UNROLL for (int k = 0; k < N; k++) spiked.push_bits((int32_t)((index + k) * TILE), (uint16_t)(above >> (k * TILE)));
+    }
+
+    // Whether all sources up to `last` belong to this range, and reach dense rows of one layer or nothing.
+    bool sole(const SourceRange& from, int64_t last) const {
+        const int64_t n = from.projection_end - from.projection_begin;
+        return !Neuron::SYNCHRONISED && !touched.size() && last < from.first + from.size
+            && (n == 0 || (n == 1 && net.projections[from.projection_begin].dense));
+    }
+    // Of parts that share no tile with others.
+    void sum_and_test(const Part& part, Record* tape) {
+        if (part.from->projection_begin == part.from->projection_end) return;
+        const Projection& to = net.projections[part.from->projection_begin];
+        const R* rows = to.dense - part.from->first * to.stride;
+        count_synapses(part);
+        each_chunk(to, [&](auto n, int64_t index, int64_t at) {
+            alignas(64) V sum[n * PARTS] = {};
+            sum_rows<n>(sum, rows + at, to.stride, part.sources, part.factor, part.count);
+            for (int k = 0; k < n; k++)
+                if (marks[index + k].epoch != epoch) bring_up_to_date(index + k);
+            test_tiles<n>(index, (const R*)sum, tape);
+        });
+    }
+    void count_synapses(const Part& part) {
+        if (part.from->fanout >= 0) synapses += part.from->fanout * part.count;
+        else for (int64_t e = 0; e < part.count; e++) synapses += net.fanout[part.sources[e]];
     }
 
     void split(const int32_t* sources, const R* factor, int64_t count) {
@@ -177,13 +202,11 @@ class Membranes {
     }
     void deliver_parts() {
         for (const Part& part : parts) {
-            bool counted = false;
+            count_synapses(part);
             for (int64_t b = part.from->projection_begin; b < part.from->projection_end; b++) {
                 const Projection& to = net.projections[b];
-                if (!to.dense) { synapses += add_sparse(to, part); continue; }
-                add_dense(to, part);
-                for (int64_t e = 0; e < part.count && !counted; e++) synapses += net.fanout[part.sources[e]];
-                counted = true;
+                if (to.dense) add_dense(to, part);
+                else synapses += add_sparse(to, part);
             }
         }
     }
@@ -252,33 +275,23 @@ class Membranes {
     }
     // Delivers, and tests every neuron that took current since the last test.
     void deliver_and_test(const int32_t* sources, const R* factor, int64_t count, Record* tape) {
-        split(sources, factor, count);
         spiked.clear();
         arrived = 0;
-        if (!apart()) {
-            deliver_parts();
-            test_touched(tape);
+        if (count && sole(range_of(sources[0]), sources[count - 1]))  // input, or a step of one spike
+            return sum_and_test({&range_of(sources[0]), sources, factor, count}, tape);
+        split(sources, factor, count);
+        if (apart()) {
+            for (const Part& part : parts) sum_and_test(part, tape);
             return;
         }
-        for (const Part& part : parts) {
-            if (part.from->projection_begin == part.from->projection_end) continue;
-            const Projection& to = net.projections[part.from->projection_begin];
-            const R* rows = to.dense - part.from->first * to.stride;
-            for (int64_t e = 0; e < part.count; e++) synapses += net.fanout[part.sources[e]];
-            each_chunk(to, [&](auto n, int64_t index, int64_t at) {
-                alignas(64) V sum[n * PARTS] = {};
-                sum_rows<n>(sum, rows + at, to.stride, part.sources, part.factor, part.count);
-                for (int k = 0; k < n; k++)
-                    if (marks[index + k].epoch != epoch) bring_up_to_date(index + k);
-                test_tiles<n>(index, (const R*)sum, tape);
-            });
-        }
+        deliver_parts();
+        test_touched(tape);
     }
 
     // Whether current is left that may make a neuron spike.
     bool excited() const {
         for (int32_t index : touched)
-            if (bits_above_zero(tiles[index].current)) return true;
+            if (bits_where<positive>(tiles[index].current)) return true;
         return false;
     }
     void forget_current() {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import os
 
 import numpy as np
 
+from ..checks import processors
 from ..errors import EngineError, NetworkError
 from ..native.build import render
 from ..native.interface import Arrays, library
@@ -47,9 +47,9 @@ class AsynchronousEngine(EventLoop):
     def __init__(self, connectivity, model, scheduler, synchronised=False, dtype="float32", threads=None):
         self.connectivity, self.dtype = connectivity, np.dtype(dtype)
         self.synchronised = bool(synchronised)
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or processors()
         code = lower(model)
-        self._leak: tuple = (None, None)
+        self._kept: tuple = (None, None, None)
         self._parameters, n_sources = code.parameters, connectivity.n_inputs + connectivity.n_neurons
         values = {"synchronised": self.synchronised, **code.__dict__, **queue_code(scheduler)}
         self.compiled = values["queue"] != "external"
@@ -92,12 +92,20 @@ class AsynchronousEngine(EventLoop):
         EngineError
             If memory runs out.
         """
+        values = [np.asarray(value, dtype=float) for value in (dt, sigma, *model.constants.values())]
+        known = [part for value in values for part in (value.shape, value.tobytes())]
+        kept = self._kept
+        if connectivity is not kept[0] or known != kept[1]:
+            self._kept = kept = (None, None, None)  # frees what the last run read
+            self._kept = kept = connectivity, known, self._network(dt, connectivity, model, sigma)
+        arrays = Arrays(self._ffi, self.dtype)
+        return self._execute(arrays.keep(kept[2])[0], arrays, events, scheduler, arguments, keep)
+
+    def _network(self, dt: float, connectivity: Connectivity, model, sigma) -> tuple:
+        """The C structure of a network, and what it points to; kept until a number changes."""
         arrays, n = Arrays(self._ffi, self.dtype), connectivity.n_neurons
-        known = dt, *(np.asarray(value, dtype=float).tobytes() for value in model.constants.values())
-        if known != self._leak[0]:  # kept for the next run: of one sample it would take a third
-            self._leak = known, np.asarray(leak_factors(model, dt))
-        leak = self._leak[1]
-        constants = [np.asarray(model.constants[name], dtype=float) for name in self._parameters]
+        leak = np.asarray(leak_factors(model, dt))
+        constants = [np.array(model.constants[name], dtype=float) for name in self._parameters]
         tables = [self._tiles(arrays, name, v, n) for name, v in zip(self._parameters, constants, strict=True)]
         network = {
             **arrays.keep(connectivity.packed(self.dtype)).fields,
@@ -109,7 +117,7 @@ class AsynchronousEngine(EventLoop):
             "parameters": arrays.table(tables, "const R"),
             "steps": arrays.input("steps", [values.ndim for values in constants] or [0], np.int64),
         }
-        return self._execute(self._ffi.new("Network*", network), arrays, events, scheduler, arguments, keep)
+        return self._ffi.new("Network*", network), arrays
 
     def _tiles(self, arrays: Arrays, name: str, values, n: int):
         """One value for all neurons as one tile; values per neuron padded to whole tiles."""

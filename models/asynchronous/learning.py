@@ -8,9 +8,11 @@ import numpy as np
 from brian2 import Quantity, second
 from scipy import sparse
 
+from ..checks import checked_labels
 from ..errors import NetworkError
 from ..events import bin_events
 from ..gradients import Gradient, Online, Unlayered, accepted, as_gradient, clip_by_norm
+from ..native.remembered import Remembered
 from ..order.orders import OrderedLearner
 from ..parameters import ParameterInfo
 from .losses import AsyncLoss, output_membranes
@@ -26,7 +28,8 @@ class UnlayeredLearner(OrderedLearner):
     Attributes
     ----------
     parameters : dict of str to array
-        ``projection{k}.w`` (n_pre, n_post), or the stored weights where sparse; of those that are trained
+        ``projection{k}.w`` (n_pre, n_post), the stored weights where sparse, the kernel where shared; of those that are
+        trained
         ``neurons.V_th``, ``neurons.tau_m`` (in seconds), ``neurons.sigma``, (N,) each.
     info : dict of str to ParameterInfo
     trained : tuple of str
@@ -50,7 +53,8 @@ class UnlayeredLearner(OrderedLearner):
         self.trained, self.parameters, self.info = trained, {}, {}
         dt, n = float(self.dt), self.n_neurons
         for k, p in enumerate(self.connectivity.projections):
-            self.parameters[f"projection{k}.w"] = np.array(_values(p.weights), self.dtype)
+            values = self.shared[k].kernel if k in self.shared else _values(p.weights)
+            self.parameters[f"projection{k}.w"] = np.array(values, self.dtype)
             self.info[f"projection{k}.w"] = ParameterInfo(decays=True)
         for name, value, info in (
             ("V_th", self.model.constants["V_th"], ParameterInfo(lower=1e-3)),
@@ -61,19 +65,21 @@ class UnlayeredLearner(OrderedLearner):
             if name in trained:
                 self.parameters[f"neurons.{name}"] = np.array(np.broadcast_to(value, (n,)), float)
                 self.info[f"neurons.{name}"] = info
-        self._seen: dict[str, np.ndarray] = {}
+        self._seen = Remembered()
         self.constrain()
         self._take_parameters()
 
     def _take_parameters(self) -> None:
         """Hand parameters that changed, in place or not, to everything that is derived from them."""
         p = self.parameters
-        if p.keys() == self._seen.keys() and all(np.array_equal(p[name], self._seen[name]) for name in p):
+        if self._seen.same(p):
             return
         weights = []
         for k, projection in enumerate(self.connectivity.projections):
             values, w = p[f"projection{k}.w"], projection.weights
-            if sparse.issparse(w):
+            if k in self.shared:
+                values = self.shared[k].rows(values, w.shape)
+            elif sparse.issparse(w):
                 values = sparse.csr_array((values.copy(), w.indices, w.indptr), shape=w.shape)
             weights.append(values)
         self.connectivity = self.connectivity.with_weights(weights)
@@ -83,10 +89,13 @@ class UnlayeredLearner(OrderedLearner):
             self.model.constants["tau_m"] = Quantity(p["neurons.tau_m"].copy(), dim=second.dim)
         if "neurons.sigma" in p:
             self.sigma = p["neurons.sigma"].copy()
-        self._seen = {name: value.copy() for name, value in p.items()}
+        held = {f"projection{k}.w": each.weights for k, each in enumerate(self.connectivity.projections)}
+        self._seen = Remembered(p, {name: w for name, w in held.items() if not sparse.issparse(w)})
 
     def set_weights(self, weights) -> None:
-        """Replace the weights, one entry per projection."""
+        """Replace the weights, one entry per projection; kernels that are shared are changed in `parameters`."""
+        if self.shared:
+            raise NetworkError(f"Projection {min(self.shared)} shares its weights: change parameters instead.")
         self.connectivity = self.connectivity.with_weights(weights)
         for k, p in enumerate(self.connectivity.projections):
             self.parameters[f"projection{k}.w"] = np.array(_values(p.weights), self.dtype)
@@ -137,9 +146,14 @@ class UnlayeredLearner(OrderedLearner):
         labels = getattr(events, "labels", None) if labels is None else labels
         if labels is None:
             raise NetworkError("There are no labels: pass gradient(events, labels).")
+        labels = checked_labels(labels)
         part = {"state": state, "first_step": first_step}
         order = self.batch_order() | order
         steps = bin_events(events, self.dt)
+        if not steps.n_samples * steps.n_steps:
+            raise NetworkError(
+                f"{steps.n_samples} samples of {steps.n_steps} timesteps: there is nothing to learn from."
+            )
         outcome = self.run(steps, record="tape", training=training, **order, **part)
         membranes = output_membranes(outcome, self, state) if goal.needs_membrane else None
         slope = goal.evaluate(outcome, labels, membranes)
@@ -212,8 +226,10 @@ class UnlayeredLearner(OrderedLearner):
         return self._reverse_engines[rule.surrogate]
 
     def _named(self, raw: dict) -> dict:
-        table = {f"projection{k}.w": w.reshape(self.parameters[f"projection{k}.w"].shape)
-                 for k, w in enumerate(raw["weights"])}  # fmt: skip
+        table = {}
+        for k, w in enumerate(raw["weights"]):
+            w = self.shared[k].gathered(w) if k in self.shared else w
+            table[f"projection{k}.w"] = w.reshape(self.parameters[f"projection{k}.w"].shape)
         if "V_th" in self.trained:
             table["neurons.V_th"] = raw["V_th"].astype(float)
         if "tau_m" in self.trained:

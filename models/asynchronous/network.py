@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
-from brian2 import Quantity, ms, second
-from scipy import sparse
+from brian2 import Hz, Quantity, kHz, ms, second
+from brian2.units.fundamentalunits import have_same_dimensions
 
 from ...equations.asynchronous import asynchronous_lif
-from ..checks import OWN, checked_group
+from ..checks import OWN, checked_group, checked_number, checked_threads
 from ..errors import NetworkError
 from ..events import bin_events
 from ..order.keys import checked_scheduler
 from ..order.schedulers import RandomScheduler, Scheduler, TimedScheduler
 from ..order.stopping import DRAINED, Stop, as_stop
 from ..order.tape import AsynchronousResult, Tape, TimedResult
-from ..storage import StoredNetwork, load_network, save_network
-from .connectivity import Connectivity, Projection, layered
+from ..storage import StoredNetwork, described_by, load_network, save_network
+from ..topology.plan import plan_of
+from .connectivity import Connectivity, layered
+from .convolution import laid_out
 from .engine import COUNTERS, AsynchronousEngine, LoopArguments, check_dtype, queue_code
 from .learning import UnlayeredLearner
 from .timed.run import run_timed
@@ -34,6 +38,8 @@ class AsynchronousNetwork(UnlayeredLearner, StoredNetwork):
     ----------
     connectivity : sequence of int or Connectivity
         Layer sizes of a fully connected chain, ``[2312, 64, 64, 64, 10]``, or any `Connectivity`.
+    input, layers
+        In place of `connectivity`, as in `SpikingGammaNetwork`; the synapses of a kernel share its weights.
     tau_m : Quantity, second
         Membrane time constant, one or one per neuron.
     V_th : float or (N,) array
@@ -51,11 +57,12 @@ class AsynchronousNetwork(UnlayeredLearner, StoredNetwork):
         Synchronisation threshold: a neuron only spikes after more than `sigma` received spikes in this
         timestep.
     prioritised : bool
-        Deliver a timestep's input first and at once; otherwise it queues like any spike.
+        Deliver a timestep's input first and at once; otherwise it queues like any spike, before the first forward step.
     compat : {None, 'asynctorch'}
         ``'asynctorch'`` repeats the published implementation: a timestep ends when only inhibition is left,
         which is then lost; samples of a batch go on as long as any of them; a forced stop carries the queue
-        over and loses what was just taken from it.
+        over and loses what was just taken from it. Not repeated: the order of equal keys, and the fillers of finished
+        samples in the gradient of a batch; see docs/asynchronous.md.
     trained : sequence of {'w', 'V_th', 'tau_m', 'sigma'}
         What training changes besides the weights, which it always does.
     order : MixedOrder, optional
@@ -63,11 +70,14 @@ class AsynchronousNetwork(UnlayeredLearner, StoredNetwork):
     groups : ForwardGroups, optional
         Forward group size over training; by default the network's own.
     weight_scale : float or sequence of float
-        Factor of the initial weights of a chain given by its sizes, one or one per projection.
+        Factor of the initial weights of a network given by its sizes or layers, one or one per projection.
     seed : int
         Seed of the initial weights and of all random numbers of a run.
     max_spikes : int, optional
         Spikes of one timestep beyond which excitation counts as runaway; 100 per neuron by default.
+    max_rate : Quantity, hertz
+        The same in continuous time: spikes per neuron and second, averaged over the network and 20 ms. After the last
+        input, as many spikes as came before are allowed besides.
     dtype : {'float32', 'float64'}
     threads : int, optional
 
@@ -87,8 +97,10 @@ class AsynchronousNetwork(UnlayeredLearner, StoredNetwork):
 
     def __init__(
         self,
-        connectivity,
+        connectivity=None,
         *,
+        input=None,
+        layers=None,
         tau_m=10 * ms,
         V_th=1.0,
         dt=10 * ms,
@@ -107,10 +119,17 @@ class AsynchronousNetwork(UnlayeredLearner, StoredNetwork):
         weight_scale=1.0,
         seed=0,
         max_spikes=None,
+        max_rate=10 * kHz,
         dtype="float32",
         threads=None,
     ):
-        if not isinstance(connectivity, Connectivity):
+        self.plan, self.shared, seed = None, {}, int(checked_number("seed", seed, 0, whole=True))
+        if (connectivity is None) == (layers is None):
+            raise NetworkError("Give either sizes or a Connectivity, or input and layers.")
+        if layers is not None:
+            self.plan = plan_of(input=input, layers=layers)
+            connectivity, self.shared = laid_out(self.plan, seed=seed, scale=weight_scale)
+        elif not isinstance(connectivity, Connectivity):
             connectivity = layered(connectivity, seed=seed)
             scale = np.broadcast_to(weight_scale, len(connectivity.projections))
             pairs = zip(connectivity.projections, scale, strict=True)
@@ -122,18 +141,26 @@ class AsynchronousNetwork(UnlayeredLearner, StoredNetwork):
             if np.shape(value) not in ((), (n,)):
                 raise NetworkError(f"{name} has {len(value)} values for {n} neurons.")
         self.sigma = np.broadcast_to(np.asarray(sigma, dtype=float), (n,))
-        self.dt, self.seed, self.prioritised = dt, int(seed), bool(prioritised)
+        if not (np.isfinite(self.sigma).all() and (self.sigma >= 0).all()):
+            raise NetworkError(f"sigma = {sigma}; a number of received spikes is finite and not negative.")
+        self.dt, self.prioritised = dt, bool(prioritised)
+        self.seed = seed
         self.scheduler = RandomScheduler() if scheduler is None else checked_scheduler(scheduler)
         self.forward_group, self.order, self.groups = forward_group, order, groups
         self.dropout = {"refractory": refractory_dropout, "spike": spike_dropout, "input": input_dropout}
         for name, p in self.dropout.items():
-            if not 0 <= p < 1:
+            if not (isinstance(p, Real) and 0 <= p < 1):
                 raise NetworkError(f"{name}_dropout = {p} must lie in [0, 1).")
         if compat not in COMPATIBLE:
             raise NetworkError(f"compat = {compat!r}; it is None or 'asynctorch'.")
         self.compat = compat
-        self.max_spikes = 100 * n if max_spikes is None else int(max_spikes)
-        self.dtype, self.threads = check_dtype(dtype), threads
+        self.max_spikes = int(
+            checked_number("max_spikes", 100 * n if max_spikes is None else max_spikes, 1, whole=True)
+        )
+        if not (have_same_dimensions(max_rate, Hz) and 0 < float(max_rate) < np.inf):
+            raise NetworkError(f"max_rate = {max_rate!r} must be a positive rate such as 10*kHz.")
+        self.max_rate = max_rate
+        self.dtype, self.threads = check_dtype(dtype), checked_threads(threads)
         self._engines: dict = {}
         self._reverse_engines: dict = {}
         self._name_parameters(trained)
@@ -163,7 +190,7 @@ class AsynchronousNetwork(UnlayeredLearner, StoredNetwork):
         """Compiled engine for a scheduler (compiled on first use, then cached); numbers are passed to its runs."""
         scheduler = self.scheduler if scheduler is None else scheduler
         synchronised = bool(np.asarray(self.sigma).any())
-        key = (repr(sorted(queue_code(scheduler).items())), scheduler.cores, dtype or self.dtype, synchronised)
+        key = (*queue_code(scheduler).items(), scheduler.cores, dtype or self.dtype, synchronised)
         cores = scheduler.core_of(self.connectivity)
         key += (None if cores is None else cores.tobytes(),)
         if key not in self._engines:
@@ -258,7 +285,7 @@ class AsynchronousNetwork(UnlayeredLearner, StoredNetwork):
             lockstep=self.compat is not None,
             **{f"{name}_dropout": value for name, value in p.items()},
             state=None if state is None else self._checked_state(state, steps.n_samples, stop),
-            first_timestep=0 if state is None else first_step,
+            first_timestep=0 if state is None else checked_number("first_step", first_step, 0, 2**63, whole=True),
         )
         keep = "tape" if record == "tape" else "spikes" if record else "nothing"
         numbers = {"connectivity": self.connectivity, "model": self.model, "sigma": self.sigma}
@@ -320,9 +347,11 @@ class AsynchronousNetwork(UnlayeredLearner, StoredNetwork):
 
     def config(self) -> dict:
         """Constructor arguments as plain numbers (times in seconds), without what the file holds as arrays."""
+        structure = self.connectivity.described()
+        if self.plan is not None:
+            structure = {"input": list(self.plan.input), "layers": [str(value) for value in self.plan.values]}
         return {
-            "sizes": list(self.connectivity.sizes),
-            "projections": [[p.source, p.target, sparse.issparse(p.weights)] for p in self.connectivity.projections],
+            **structure,
             "dt": float(self.dt),
             "forward_group": self.forward_group,
             "refractory": self.model.once_per_timestep,
@@ -331,40 +360,39 @@ class AsynchronousNetwork(UnlayeredLearner, StoredNetwork):
             "compat": self.compat,
             "seed": self.seed,
             "max_spikes": self.max_spikes,
+            "max_rate": float(self.max_rate),
             "dtype": self.dtype,
         }
 
     def save(self, path) -> None:
         """Write network and weights to one HDF5 file (the scheduler is not part of it), atomically."""
         self._take_parameters()
-        parameters = {}
-        for k, p in enumerate(self.connectivity.projections):
-            if sparse.issparse(p.weights):
-                for part in ("data", "indices", "indptr"):
-                    parameters[f"projection{k}.{part}"] = getattr(p.weights, part)
-            else:
-                parameters[f"projection{k}.w"] = p.weights
-        for name, value in self.model.constants.items():
-            parameters[name] = np.asarray(value)
-        parameters["sigma"] = np.array(self.sigma)
-        save_network(path, self.kind, self.config(), parameters)
+        parameters = self.connectivity.arrays() if self.plan is None else self.parameters
+        numbers = {name: np.asarray(value) for name, value in self.model.constants.items()}
+        save_network(path, self.kind, self.config(), parameters | numbers | {"sigma": np.array(self.sigma)})
 
     @classmethod
     def load(cls, path, **options) -> AsynchronousNetwork:
         """Read a network written by `save`; `options` (such as ``scheduler=``) go over what was saved."""
         config, parameters = load_network(path, cls.kind)
-        sizes, projections = config.pop("sizes"), []
-        for k, (source, target, is_sparse) in enumerate(config.pop("projections")):
-            if is_sparse:
-                parts = (parameters[f"projection{k}.{part}"] for part in ("data", "indices", "indptr"))
-                weights = sparse.csr_array(tuple(parts), shape=(sizes[source], sizes[target]))
-            else:
-                weights = parameters[f"projection{k}.w"]
-            projections.append(Projection(source, target, weights))
+        with described_by(path):
+            return cls.of_file(config, parameters, options)
+
+    @classmethod
+    def of_file(cls, config: dict, parameters: dict, options: dict) -> AsynchronousNetwork:
+        """Network of what `save` wrote: `config`, and arrays of the connectivity or parameters of the layers.
+
+        `options` go over it.
+        """
+        connectivity = None if "layers" in config else Connectivity.of_file(config, parameters)
         config |= {
             "dt": config["dt"] * second,
+            "max_rate": config.get("max_rate", 1e4) * Hz,
             "tau_m": Quantity(parameters["tau_m"], dim=second.dim),
             "V_th": parameters["V_th"],
             "sigma": parameters["sigma"],
         }
-        return cls(Connectivity(sizes, projections), **(config | options))
+        made = cls(connectivity, **(config | options))
+        if connectivity is None:
+            made.set_parameters({name: parameters.get(name, value) for name, value in made.parameters.items()})
+        return made

@@ -9,6 +9,7 @@ from ..native.interface import Arrays, interface
 
 HEADER = "asynchronous/arguments.h"
 TILE = 16  # as in the header
+LINE = 64  # bytes
 
 
 class PackedConnectivity:
@@ -49,7 +50,8 @@ class PackedConnectivity:
                     fields |= self._dense(p.weights, target)
                     fanout[first : first + size] += np.count_nonzero(p.weights, axis=1)
                 projections.append(fields)
-            ranges.append((int(first), size, begin, len(projections)))
+            own = fanout[first : first + size]
+            ranges.append((int(first), size, begin, len(projections), int(own[0]) if (own == own[0]).all() else -1))
         self.n_weights = int(offsets[-1])
         self.fields = {
             "n_inputs": connectivity.n_inputs,
@@ -74,8 +76,17 @@ class PackedConnectivity:
         dtype, (n_pre, width) = self._arrays.dtype, weights.shape
         before = target % TILE
         stride = before + width + (-(before + width)) % TILE
-        memory = np.zeros(n_pre * stride + 64 // dtype.itemsize, dtype)
-        begin = -memory.ctypes.data % 64 // dtype.itemsize
-        rows = memory[begin : begin + n_pre * stride].reshape(n_pre, stride)
-        rows[:, before : before + width] = weights
-        return {"first_tile": target // TILE, "stride": stride, "dense": self._arrays.output(rows)}
+        if stride != width or weights.dtype != dtype:
+            rows = np.zeros((n_pre, stride), dtype)
+            rows[:, before : before + width] = weights
+            weights = at_cache_line(rows)
+        return {"first_tile": target // TILE, "stride": stride, "dense": self._arrays.output(weights)}
+
+
+def at_cache_line(array: np.ndarray) -> np.ndarray:
+    """A copy of an array whose rows lie one after the other, from the beginning of a cache line on."""
+    memory = np.empty(array.size + LINE // array.itemsize, array.dtype)
+    begin = -memory.ctypes.data % LINE // array.itemsize
+    copy = memory[begin : begin + array.size].reshape(array.shape)
+    copy[...] = array
+    return copy

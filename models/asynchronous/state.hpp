@@ -19,17 +19,11 @@ struct Mark {
 };
 static_assert(TILE <= 32 && TILE % LANES == 0, "a tile is whole vectors, and a bit per neuron");
 
-// Bit per lane of a tile.
-static inline uint32_t bits_above_zero(const R* tile) {
+// Bit per lane of a tile: whether `holds` of it.
+template <uint64_t (*holds)(V)> static inline uint32_t bits_where(const R* tile) {
     uint32_t bits = 0;
     UNROLL for (int part = 0; part < PARTS; part++)
-        bits |= (uint32_t)positive(*(const V*)(tile + part * LANES)) << (part * LANES);
-    return bits;
-}
-static inline uint32_t bits_not_zero(const R* tile) {
-    uint32_t bits = 0;
-    UNROLL for (int part = 0; part < PARTS; part++)
-        bits |= (uint32_t)nonzero(*(const V*)(tile + part * LANES)) << (part * LANES);
+        bits |= (uint32_t)holds(*(const V*)(tile + part * LANES)) << (part * LANES);
     return bits;
 }
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 from scipy import sparse
 
+from ..checks import processors
 from ..gradients import Unlayered
 from ..native.build import render
 from ..native.interface import Arrays, check_status, library
@@ -36,7 +35,7 @@ class UnlayeredEngine:
 
     def __init__(self, model, surrogate="arctan", dtype="float32", threads=None):
         self.dtype = np.dtype(dtype)
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or processors()
         code = lower_surrogate(model, surrogate)
         self.parameters: tuple[str, ...] = code["parameters"]
         self._ffi, self._lib = library(render("asynchronous/unlayered.cpp.jinja", **code), HEADER, self.dtype.name)

@@ -31,7 +31,8 @@ class Worker : public EventLoopWorker<Worker> {
         }
         if (!run->prioritised) {
             for (int64_t e = 0; e < chosen.count; e++) enqueue(chosen.sources[e], chosen.amounts[e]);
-            chosen.count = 0;
+            select_first();
+            chosen = {group.data(), amounts.data(), (int64_t)group.size()};
         } else if (membranes.is_far()) {
             for (int64_t e = 0; e < chosen.count; e++) membranes.fetch_place(chosen.sources[e]);
             for (int64_t e = 0; e < chosen.count; e++) membranes.fetch_rows(chosen.sources[e]);

@@ -1,7 +1,8 @@
 """Asynchronous SpikingGamma networks in Brian 2: one clock tick per forward step, the scheduler in Python.
 
 Brian 2 computes what neurons and synapses do: the memory's step, deliveries, threshold tests, resets and the readout,
-all from the text of the equations. The queue is kept by network operations, so only the runtime device has it.
+all from the text of the equations. The queue is kept by network operations, which C++ standalone lacks: there
+`compiled.py` keeps it in C++.
 """
 
 from __future__ import annotations
@@ -11,19 +12,22 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from brian2 import Clock, Equations, Network, NetworkOperation, NeuronGroup, Synapses
-from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER, SingleEquation
-from brian2.parsing.sympytools import sympy_to_str
+from brian2 import Clock, Network, NetworkOperation, NeuronGroup
 
-from ...equations.hybrid import HybridSystem
 from ..asynchronous.brian.common import LONGEST_RUN, TICK
 from ..asynchronous.connectivity import Connectivity
-from ..devices import exact_arithmetic
+from ..devices import check_device, exact_arithmetic
+from ..errors import NetworkError
 from ..events import bin_events
+from ..gamma.brian.objects import parameter_values
 from ..gamma.brian.outcome import BrianRun
 from ..order.draws import field_of, uniform
 from ..order.keys import QueueView
+from ..order.loop import check_queued
 from ..order.tape import SpikeList
+from .compiled import run_compiled
+from .engine import AsynchronousGammaEngine
+from .groups import layer_group, layer_synapses
 
 
 @dataclass(repr=False)
@@ -41,18 +45,30 @@ class BrianAsyncGammaRun(BrianRun):
     forward_steps: np.ndarray | None = None
 
 
-def run_async_gamma_brian2(network, events, *, n_steps=None, progress=None) -> BrianAsyncGammaRun:
+def run_async_gamma_brian2(
+    network, events, device="runtime", *, n_steps=None, progress=None, processes=None
+) -> BrianAsyncGammaRun:
     """Run an `AsynchronousSpikingGamma` network in Brian 2, in its own order, one sample after another.
 
     Parameters
     ----------
     network : AsynchronousSpikingGamma
     events : EventArchive or StepEvents
+    device : {'runtime', 'cpp_standalone'}
+        In C++ standalone the scheduler needs a key, and a sample that runs away is in ``failed`` of the result.
     n_steps : int, optional
     progress : callable, optional
         Called after each sample with the number done.
+    processes : int, optional
+        Of C++ standalone; by default one per core.
     """
+    check_device(device)
     events = bin_events(events, network.dt, n_steps)
+    check_queued(events.values, network.prioritised)
+    if device == "cpp_standalone":
+        run = BrianAsyncGammaRun(device)
+        run_compiled(network, events, run, processes=processes, progress=progress)
+        return run
     run, spikes, readout, steps = BrianAsyncGammaRun("runtime"), [], [], []
     first = np.cumsum((0, *network.sizes[1:-1]))
     with exact_arithmetic():
@@ -64,6 +80,11 @@ def run_async_gamma_brian2(network, events, *, n_steps=None, progress=None) -> B
             began = time.perf_counter()
             objects.network.run(LONGEST_RUN * TICK)
             run.seconds += time.perf_counter() - began
+            if objects.runaway:
+                raise NetworkError(
+                    f"Runaway excitation: sample {sample} passed {network.max_spikes} spikes in timestep "
+                    f"{objects.timestep}. {AsynchronousGammaEngine.remedy}"
+                )
             readout.append(objects.readout)
             steps.append(objects.steps)
             _, timestep, _, neuron = own = np.array(objects.spikes, int).reshape(-1, 4).T
@@ -99,47 +120,21 @@ class Objects:
         models = network.models()
         self.groups = [self._group(index, model) for index, model in enumerate(models, start=1)]
         self.synapses = [self._synapses(index, model) for index, model in enumerate(models, start=1)]
-        self._set_parameters()
+        values, made = parameter_values(network), {g.name: g for g in (*self.groups, *self.synapses)}
+        for (name, variable), value in values.items():
+            setattr(made[name], variable, value)
         slots = [NetworkOperation(f, clock=self.clock) for f in (self._before, self._collect, self._after)]
         self._order(slots)
         self.network = Network(self.relay, *self.groups, *self.synapses, *slots)
 
     def _group(self, index, model):
-        kept = [e for e in model.values() if e.type != DIFFERENTIAL_EQUATION]
-        states = [SingleEquation(PARAMETER, name, model[name].dim) for name in model.diff_eq_names]
         spiking = {}
         if model.threshold:
             spiking = {"threshold": f"testing and ({model.threshold})", "reset": model.reset}
-        group = NeuronGroup(
-            self.source.sizes[index], Equations([*kept, *states]) + Equations("testing : boolean\nstarting : boolean"),
-            events={"begin": "starting"}, clock=self.clock, name=f"layer{index}", **spiking,
-        )  # fmt: skip
-        step = HybridSystem.of(model).step(float(self.source.dt))
-        lines = [f"next_{name} = {sympy_to_str(step.next[name])}" for name in step.states]
-        group.run_on_event("begin", "\n".join(lines + [f"{name} = next_{name}" for name in step.states]))
-        return group
+        return layer_group(self.source, index, model, self.clock, {"begin": "starting"}, **spiking)
 
     def _synapses(self, index, model):
-        declared = "\n".join(f"{w} : 1" for w in model.weight_names)
-        synapses = Synapses(self.relay, self.groups[index - 1], declared, on_pre=model.on_pre, on_event="deliver",
-                            clock=self.clock, name=f"weights{index}")  # fmt: skip
-        pre, post = (a.ravel() for a in np.indices(self.source.sizes[index - 1 : index + 1]))
-        synapses.connect(i=pre + self.starts[index - 1], j=post)
-        return synapses
-
-    def _set_parameters(self):
-        get = self.source.parameters.get
-        for index, (group, synapses) in enumerate(zip(self.groups, self.synapses, strict=True), start=1):
-            w = np.asarray(get(f"layer{index}.w"), float)
-            if w.ndim == 3:
-                for k, weights in enumerate(w):
-                    setattr(synapses, f"w{k}", weights.ravel())
-            else:
-                synapses.w = w.ravel()
-                for k, v in enumerate(get(f"layer{index}.v")):
-                    setattr(group, f"v{k}", np.asarray(v, float))
-            if self.source.bias:
-                group.b = np.asarray(get(f"layer{index}.b"), float)
+        return layer_synapses(self.source, index, model, self.relay, self.groups[index - 1])
 
     def _order(self, slots):
         """One slot: choose, hop, deliver, test, look at the spikes, reset, join the queue."""
@@ -160,7 +155,7 @@ class Objects:
         self.sample, self.counts, self.timestep, self.step = sample, counts, -1, 0
         self.queue, self.arrivals = {}, 0  # source: [spikes, sum of jumps, P, arrival]
         self.spikes, self.readout, self.steps = [], [], []
-        self.fresh = True
+        self.fresh, self.runaway, self.before = True, False, 0
 
     def _join(self, source, copies, jump, P):
         entry = self.queue.setdefault(source, [0, 0.0, 0.0, self.arrivals])
@@ -171,7 +166,7 @@ class Objects:
         """Start a timestep if one is due, pass on the chosen group, and say who is tested."""
         hidden, jumps = self.groups[:-1], np.zeros(len(self.layer_of))
         if self.fresh:
-            self.timestep, self.step, self.chosen = self.timestep + 1, 0, {}
+            self.timestep, self.step, self.chosen, self.before = self.timestep + 1, 0, {}, len(self.spikes)
             self.tested = [False] * len(hidden)
             self.reached = [self.source.idle == "start"] * len(hidden)
             self.rests = [np.zeros(len(g), bool) for g in hidden]
@@ -182,6 +177,9 @@ class Objects:
                     self.chosen[int(unit)] = value
                 else:
                     self._join(int(unit), value, value, 0.0)
+            if not self.source.prioritised:
+                self.step, self.chosen = -1, self._taken()
+                self.step = 0
         for group in self.groups:
             group.starting = self.fresh
         self.fresh = False
@@ -221,8 +219,12 @@ class Objects:
                 self.rests[k][fired] = True
             elif len(fired):
                 self.again[k][fired] = self._margin(group)[fired] > 0
-        self.chosen = {source: self.queue.pop(source)[1] for source in self._select()}
+        self.chosen = self._taken()
         self.step += 1
+        self.runaway = len(self.spikes) - self.before > self.source.max_spikes
+        if self.runaway:
+            self.network.stop()
+            return
         if self.chosen or self.queue or not all(self.tested) or any(a.any() for a in self.again):
             return
         self.steps.append(self.step)
@@ -230,6 +232,9 @@ class Objects:
         self.fresh = True
         if len(self.steps) == len(self.counts):
             self.network.stop()
+
+    def _taken(self) -> dict[int, float]:
+        return {source: self.queue.pop(source)[1] for source in self._select()}
 
     def _select(self) -> list[int]:
         if not self.queue:

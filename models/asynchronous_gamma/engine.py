@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..asynchronous.connectivity import Connectivity
-from ..gamma.call import LayerParameters
 from ..gamma.engine import GammaEngine
+from ..gamma.tables import LayerParameters
 from ..native.build import render
 from ..native.interface import Arrays, library
 from ..order.loop import EventLoop, LoopArguments
@@ -64,12 +64,12 @@ class AsynchronousGammaEngine(EventLoop):
         """
         arrays, layers = Arrays(self._ffi, self.dtype), []
         for shape, p in zip(self._shapes, parameters, strict=True):
-            weights = [arrays.input("weights", w, shape=(shape["n_pre"], shape["n"])) for w in p.weights]
+            weights = [arrays.input("weights", w, shape=(shape["n_pre"], shape["n"]), finite=True) for w in p.weights]
             layers.append(
                 {
                     **shape,
                     "weights": arrays.table(weights, "const R"),
-                    "parameters": arrays.input("parameters", p.neurons),
+                    "parameters": arrays.input("parameters", p.neurons, finite=True),
                     "A": arrays.input("A", p.numbers.A),
                     "c": arrays.input("constants", p.numbers.constants),
                     "scales": arrays.input("scales", p.numbers.scales),

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from ...equations.display import DisplayedFields
-from ..checks import OWN, checked_group
+from ..checks import OWN, checked_group, checked_number
 from ..errors import NetworkError
 from ..events import StepEvents, bin_events
 from ..gamma.network import SpikingGammaNetwork
@@ -129,11 +129,11 @@ class AsynchronousSpikingGamma(OrderedLearner, SpikingGammaNetwork):
     """
 
     gradients_accepted = (Filter, Direct, Detached)  # Online runs layer by layer
-    compiled = ("_engines", "_loops")
+    compiled = ("_engines", "_kept", "_loops")
 
     def __init__(
         self,
-        sizes,
+        sizes=None,
         *,
         scheduler: Scheduler | None = None,
         forward_group: int | None = 8,
@@ -145,6 +145,8 @@ class AsynchronousSpikingGamma(OrderedLearner, SpikingGammaNetwork):
         **options,
     ):
         super().__init__(sizes, **options)
+        if not self.plan.chain:
+            raise NetworkError("Without a layer barrier only chains of dense layers run; give sizes.")
         if self.multiple:
             raise NetworkError("multiple=True counts spikes per step; asynchronously, once_per_timestep=False does.")
         if idle not in IDLE:
@@ -152,7 +154,11 @@ class AsynchronousSpikingGamma(OrderedLearner, SpikingGammaNetwork):
         self.scheduler = RandomScheduler() if scheduler is None else scheduler
         self.forward_group, self.order = forward_group, order
         self.once_per_timestep, self.idle, self.prioritised = bool(once_per_timestep), idle, bool(prioritised)
-        self.max_spikes = 100 * max(1, self.n_neurons) if max_spikes is None else int(max_spikes)
+        self.max_spikes = (
+            100 * max(1, self.n_neurons)
+            if max_spikes is None
+            else int(checked_number("max_spikes", max_spikes, 1, whole=True))
+        )
         self._loops: dict = {}
         self._checked(self.scheduler, self.forward_group)
 
@@ -264,15 +270,18 @@ class AsynchronousSpikingGamma(OrderedLearner, SpikingGammaNetwork):
         """Run the network in Brian 2, with the spikes of `run`.
 
         With `LayerSynchronous` order, as `SpikingGammaNetwork.brian2`, on every device; in any other order one tick
-        per forward step with the scheduler in Python, on the runtime device: see `run_async_gamma_brian2`.
+        per forward step, with the scheduler in Python at run time and in C++ in C++ standalone: see
+        `run_async_gamma_brian2`.
         """
         if isinstance(self.scheduler, LayerSynchronous) and self.once_per_timestep and self.idle == "end":
             return super().brian2(events, device=device, **options)
-        if device != "runtime" or options.pop("record", False):
+        if device == "genn":
+            raise NetworkError("GeNN has no events but spikes: an asynchronous order runs in 'cpp_standalone'.")
+        if options.pop("record", False):
             raise NetworkError(
-                f"Traces and device='{device}' need layers one after the other: use scheduler=LayerSynchronous(), or "
-                "--scheduler layered on the command line."
+                "Traces need layers one after the other: use scheduler=LayerSynchronous(), or --scheduler layered on "
+                "the command line."
             )
         from .brian import run_async_gamma_brian2
 
-        return run_async_gamma_brian2(self, events, **options)
+        return run_async_gamma_brian2(self, events, device, **options)

@@ -124,6 +124,8 @@ class Worker : public EventLoopWorker<Worker> {
         const int64_t at = sample * run->n_timesteps + index, begin = run->ptr[at], end = run->ptr[at + 1];
         if (run->prioritised) return deliver(run->units + begin, run->amounts + begin, end - begin);
         for (int64_t e = begin; e < end; e++) enqueue(run->units[e], run->amounts[e], run->amounts[e]);
+        select_first();
+        deliver(group.data(), amounts.data(), (int64_t)group.size());
     }
     // One forward step: test, spike, choose and deliver the next group. Returns whether another one is due.
     bool forward_step() {

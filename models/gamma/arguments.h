@@ -2,19 +2,30 @@
 #pragma once
 #include "native/support.hpp"
 
+// Weights through which a source acts on a layer. A unit of the source acts from a cell; cells lie place by place, the
+// channels of a place side by side.
 typedef struct {
-    int32_t code, n_pre, n;        // which of the compiled codes; neurons of the layer before and of this one
-    const R* const* weights;       // one or one per bucket, (n_pre, n) each
-    const R* parameters;           // (n_parameters, n)
+    int32_t source;                // 0: the input, l: the l-th layer; the layer itself: one step late
+    int32_t n_rows, depth, n_places;  // rows of each weight matrix; channels and places of the cells
+    const int32_t* cells;          // of every unit of the source, -1: none; null: each is its own
+    const int32_t* ptr;            // (n_places + 1): entries of a place of the source; null: dense, a cell is a row
+    const int32_t *taps, *targets; // of every entry: rows tap*depth + channel of the kernel, place of the layer
+    const R* const* weights;       // one or one per bucket, (n_rows, channels) each
+    R* const* grad_weights;        // null: no gradient
+} Connection;
+
+typedef struct {
+    int32_t code, n, n_places;     // which of the compiled codes; neurons; places that they are spread over
+    int32_t n_connections;
+    const Connection* connections;
+    const R* parameters;           // (n_parameters, channels): neurons of a channel share them
     const R* A;                    // (K, K): buckets over one step
     const R* constants;            // of the expressions
     const R* scales;               // factor of each weight's jump
     const R* send;                 // (n_weights, K): the error sent down at once; null: through the memory
-    R* const* grad_weights;        // null: no gradient
     R* grad_parameters;
     R* grad_update;                // (K, K), of A; null unless time constants are trained
-    double sender_decay;           // of the sender's estimate over one step
-    double activity;               // weight of the activity penalty of this layer
+    double sender_decay;           // of the senders' estimates over one step
 } Layer;
 
 enum Loss { NONE, CROSS_ENTROPY, SQUARED_ERROR, EXTERNAL };
@@ -33,6 +44,7 @@ typedef struct {
     int32_t n_layers, n_hidden;    // n_hidden: neurons of all hidden layers
     int32_t n_samples, n_steps, n_shards, n_threads;
     int32_t analog, gradient, loss;
+    double activity;               // weight in the loss of every hidden neuron's signal at every step
     BatchEvents input;
     const BatchEvents* given;      // spikes of every hidden layer, whatever its code says; or null
     const int32_t* labels;         // (n_samples, n_steps), -1: no loss at this step; cross entropy

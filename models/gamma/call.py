@@ -10,48 +10,12 @@ from ...equations.display import DisplayedFields
 from ..errors import EngineError, NetworkError
 from ..events import StepEvents
 from ..native.interface import Arrays
-from .lowering import LayerNumbers
+from .tables import LayerGradient, LayerTables
 
 LOSSES = {"none": 0, "cross_entropy": 1, "squared_error": 2, "external": 3}
 # Gradients are summed over groups of samples, as many for any number of threads: results do not depend on it. Each has
 # arrays of its own to clear and to add up, so that small batches have few.
 MIN_SHARDS, MAX_SHARDS, SHARD_SAMPLES = 4, 32, 16
-
-
-@dataclass
-class LayerParameters:
-    """What a layer computes with.
-
-    Attributes
-    ----------
-    weights : list of (n_pre, n_post) arrays
-        One, or one per bucket with per-synapse buckets.
-    neurons : (n_parameters, n_post) array
-        Bucket weights ``v0 ...`` and bias ``b``, in the order of the model's ``trained_names``.
-    numbers : LayerNumbers
-        What its equations hold at the present threshold, time constants and time step.
-    """
-
-    weights: list[np.ndarray]
-    neurons: np.ndarray
-    numbers: LayerNumbers
-
-
-@dataclass
-class LayerGradient:
-    """Derivatives of the loss with respect to what a layer computes with.
-
-    Attributes
-    ----------
-    weights, neurons
-        As of `LayerParameters`.
-    update : (K, K) array or None
-        With respect to the bucket update ``A``, if time constants are trained.
-    """
-
-    weights: list[np.ndarray]
-    neurons: np.ndarray
-    update: np.ndarray | None = None
 
 
 @dataclass
@@ -70,7 +34,7 @@ class GammaOptions:
     gradient, analog, record, count_neurons, traces, readout : bool
         The gradient; the spike-free network; recorded spikes; spikes per neuron; signals and estimates; the readout.
     activity : float
-        Weight of the mean hidden signal added to the loss (its gradient only).
+        Weight of the signal of every hidden neuron at every step, added to the loss.
     train_tau : bool
         Also return the derivative with respect to the bucket update.
     rule : {'filter', 'direct', 'detached'}
@@ -141,32 +105,13 @@ class EngineResult(DisplayedFields):
     gradients: list[LayerGradient] = field(default_factory=list)
 
 
-def sent_down(targets, numbers: LayerNumbers, sender: LayerNumbers, rule: str) -> np.ndarray | None:
-    """Error that a layer sends down per unit of error in each of its buckets, at the same step.
-
-    With D_k the derivative of the sender's bucket k by its signal, ``'direct'`` takes every bucket for an
-    instantaneous copy (D_k = 1: the response to a constant signal), ``'detached'`` only bucket 0 (D_0 = 1, else 0).
-    ``'filter'`` sends errors back through the memory in time: ``None``.
-
-    Parameters
-    ----------
-    targets : sequence of int
-        Bucket that each weight's jump enters.
-    numbers, sender : LayerNumbers
-        Of the layer and of the one below.
-    rule : {'filter', 'direct', 'detached'}
-
-    Returns
-    -------
-    (n_weights, K) array or None
-    """
-    if rule == "filter":
-        return None
-    one = np.eye(len(numbers.A))
-    if rule == "detached":
-        return one[list(targets)]
-    # An event is what the signal gained over its decayed value, 1 - decay of it when constant.
-    return (1 - sender.estimate_decay) * np.linalg.inv(one - numbers.A).T[list(targets)]
+def too_many_spikes(layer: int, neuron: int, sample: int, step: int, signal: float, count=None) -> NetworkError:
+    """Error about a neuron (its layer counted from 0) whose signal stands for more spikes than are counted."""
+    number = "too many" if count is None else f"{count:.3g}"
+    return NetworkError(
+        f"Layer {layer + 1}, neuron {neuron} (sample {sample}, step {step}): its signal {signal:g} stands for "
+        f"{number} spikes in one step; at most {2**31 - 1} are counted, raise theta."
+    )
 
 
 class GammaCall:
@@ -175,13 +120,13 @@ class GammaCall:
     Parameters
     ----------
     engine : GammaEngine
-    parameters : list of LayerParameters
+    parameters : list of LayerParameters or LayerTables
     events : StepEvents
     options : GammaOptions
     """
 
     def __init__(self, engine, parameters, events: StepEvents, options: GammaOptions):
-        self.engine, self.options, self.sizes = engine, options, engine.sizes
+        self.engine, self.options, self.sizes = engine, options, engine.plan.sizes
         self._arrays = Arrays(engine.ffi, engine.dtype)
         self._steps = (events.n_samples, events.n_steps)
         if events.n_units != self.sizes[0]:
@@ -191,7 +136,11 @@ class GammaCall:
         options.check_loss(*self._steps, self.sizes[-1])
         self.result = self._result()
         self._failure = np.full(6, -1.0)
-        self.arguments = self._arguments(parameters, events)
+        layers = parameters
+        if not isinstance(layers, LayerTables):
+            layers = LayerTables(engine, parameters, options.gradient, options.rule, options.train_tau)
+        self.result.gradients = layers.gradients
+        self.arguments = self._arguments(self._arrays.keep(layers), events)
 
     def check(self, status: int, remedy: str = "use a smaller batch") -> EngineResult:
         """Return the result of a call that went well.
@@ -205,10 +154,7 @@ class GammaCall:
         """
         if self._failure[0] >= 0:
             sample, step, layer, neuron = self._failure[:4].astype(int)
-            raise NetworkError(
-                f"Layer {layer + 1}, neuron {neuron} (sample {sample}, step {step}): its signal {self._failure[4]:g} "
-                f"stands for {self._failure[5]:.3g} spikes in one step; at most {2**31 - 1} are counted, raise theta."
-            )
+            raise too_many_spikes(layer, neuron, sample, step, self._failure[4], self._failure[5])
         if status == 1:
             raise EngineError(f"Out of memory in the compiled engine: {remedy}.")
         if status:
@@ -228,12 +174,12 @@ class GammaCall:
             result.estimates = [np.zeros((n_samples, n_steps, m), dtype) for m in hidden]
         return result
 
-    def _arguments(self, parameters, events: StepEvents):
+    def _arguments(self, layers: LayerTables, events: StepEvents):
         engine, wanted, result, arrays, steps = self.engine, self.options, self.result, self._arrays, self._steps
         table = lambda filled: engine.ffi.NULL if filled is None else arrays.table(map(arrays.output, filled))  # noqa: E731
         fields = {
-            "layers": self._layers(parameters),
-            "n_layers": len(parameters),
+            "layers": layers.table,
+            "n_layers": len(self.sizes) - 1,
             "n_hidden": sum(self.sizes[1:-1]),
             "n_samples": events.n_samples,
             "n_steps": events.n_steps,
@@ -242,6 +188,7 @@ class GammaCall:
             "analog": wanted.analog,
             "gradient": wanted.gradient,
             "loss": LOSSES[wanted.loss],
+            "activity": wanted.activity,
             "input": self._events("events", events),
             "given": self._given(events),
             "labels": arrays.input("labels", wanted.labels, np.int32, shape=steps, below=self.sizes[-1]),
@@ -288,46 +235,3 @@ class GammaCall:
             raise NetworkError(f"The given spikes have (samples, steps, units) {shapes}; the network's are {expected}.")
         views = [self._events(f"given[{index}]", e) for index, e in enumerate(layers)]
         return self._arrays.keep(self.engine.ffi.new("BatchEvents[]", views))
-
-    def _layers(self, parameters):
-        engine, wanted, arrays = self.engine, self.options, self._arrays
-        if len(parameters) != len(engine.codes):
-            raise NetworkError(f"{len(parameters)} layers of parameters; expected {len(engine.codes)}.")
-        layers = []
-        for index, (code, p) in enumerate(zip(engine.codes, parameters, strict=True)):
-            name, shape = f"layer{index + 1}", (self.sizes[index], self.sizes[index + 1])
-            if len(p.weights) != len(code.targets):
-                raise NetworkError(f"{name}.w has {len(p.weights)} matrices; expected {len(code.targets)}.")
-            sender = parameters[index - 1].numbers
-            layer = {
-                "code": engine.code_of[index],
-                "n_pre": shape[0],
-                "n": shape[1],
-                "weights": arrays.table([arrays.input(f"{name}.w", w, shape=shape) for w in p.weights]),
-                "parameters": arrays.input(
-                    f"{name}.v and b together", p.neurons, shape=(len(code.parameters), shape[1])
-                ),
-                "A": arrays.input(f"{name}.A", p.numbers.A, shape=(len(code.buckets),) * 2),
-                "constants": arrays.input(f"{name}.constants", p.numbers.constants, shape=(engine.n_constants[index],)),
-                "scales": arrays.input(f"{name}.scales", p.numbers.scales, shape=(len(code.targets),)),
-                "sender_decay": sender.estimate_decay if index else 0.0,
-                "activity": wanted.activity / max(1, self._steps[0] * self._steps[1]) / shape[1],
-            }
-            if index:
-                layer["send"] = arrays.input("send", sent_down(code.targets, p.numbers, sender, wanted.rule))
-            if wanted.gradient:
-                layer |= self._gradient(p)
-            layers.append(layer)
-        return arrays.keep(engine.ffi.new("Layer[]", layers))
-
-    def _gradient(self, p: LayerParameters) -> dict:
-        arrays, dtype = self._arrays, self.engine.dtype
-        filled = LayerGradient([np.zeros(w.shape, dtype) for w in p.weights], np.zeros(p.neurons.shape, dtype))
-        if self.options.train_tau:
-            filled.update = np.zeros(p.numbers.A.shape, dtype)
-        self.result.gradients.append(filled)
-        return {
-            "grad_weights": arrays.table(map(arrays.output, filled.weights)),
-            "grad_parameters": arrays.output(filled.neurons),
-            "grad_update": arrays.output(filled.update),
-        }

@@ -7,9 +7,11 @@ import os
 
 import numpy as np
 
+from ..checks import processors
 from ..events import StepEvents
 from ..native.build import render
 from ..native.interface import Arrays, library
+from ..topology.plan import Plan
 from .call import EngineResult, GammaCall, GammaOptions
 from .lowering import LayerCode
 
@@ -23,18 +25,20 @@ class GammaEngine:
         Hidden layers and, last, the readout.
     n_constants : list of int
         How many numbers each layer's expressions read.
-    sizes : sequence of int
-        Input units, hidden layers, outputs: the code is generated for blocks of neurons that suit them.
+    plan : Plan
+        Layers and connections: the code is generated for blocks of neurons that suit them.
     dtype : {'float32', 'float64'}
     threads : int, optional
         Default: all cores this process may use.
     """
 
-    def __init__(self, codes, n_constants, sizes, dtype: str = "float32", threads: int | None = None):
+    def __init__(self, codes, n_constants, plan: Plan, dtype: str = "float32", threads: int | None = None):
         self.codes: list[LayerCode] = list(codes)
-        self.n_constants, self.sizes, self.dtype = list(n_constants), tuple(sizes), np.dtype(dtype)
-        self.threads = threads or len(os.sched_getaffinity(0))
-        shaped = [(code, self._block(code, n)) for code, n in zip(self.codes, self.sizes[1:], strict=True)]
+        self.n_constants, self.plan, self.dtype = list(n_constants), plan, np.dtype(dtype)
+        self.threads = threads or processors()
+        shaped = [
+            (code, self._block(code, layer.shape[0])) for code, layer in zip(self.codes, plan.layers, strict=True)
+        ]
         kinds = list(dict.fromkeys(shaped))
         self.code_of = [kinds.index(kind) for kind in shaped]
         source = render(
@@ -61,7 +65,7 @@ class GammaEngine:
 
         Parameters
         ----------
-        parameters : list of LayerParameters
+        parameters : list of LayerParameters or LayerTables
         events : StepEvents
         **options
             Fields of `GammaOptions`.

@@ -31,7 +31,7 @@ class DecodedLearner(Learner):
             "b": ParameterInfo(),
             "tau": ParameterInfo(unit=second, lower=0.1 * float(self.dt), scale="relative"),
         }
-        return {name: kinds[name.split(".")[1]] for name in self.parameters}
+        return {name: kinds[name.split(".")[1].split("_")[0]] for name in self.parameters}
 
     @property
     def n_spiking(self) -> int:
@@ -59,8 +59,9 @@ class DecodedLearner(Learner):
         rule = accepted(as_gradient(rule, window=window), self.gradients_accepted, self)
         events = bin_events(events, self.dt)
         steps = (events.n_samples, events.n_steps)
-        labels, weight = loss_window(steps, labels, weight, self._first_step(), self.sizes[-1])
-        options = {"loss": loss, "labels": labels, "targets": targets, "weight": weight, "activity": activity}
+        labels, weight = loss_window(steps, labels, weight, self.first_step(), self.sizes[-1])
+        options = {"loss": loss, "labels": labels, "targets": targets, "weight": weight}
+        options["activity"] = activity / max(1, steps[0] * steps[1] * self.n_spiking)
         options["train_tau"] = self.train_tau
         if isinstance(rule, Online):
             window = default_window(self) if rule.window is None else rule.window
@@ -104,7 +105,8 @@ class DecodedLearner(Learner):
         **options
             ``loss`` ('cross_entropy' per step or 'squared_error' against ``targets`` (n_samples, n_steps, n_out)),
             ``weight`` (n_samples, n_steps) of each step (normalised to mean one over the read steps), ``activity``
-            (penalty on the mean hidden signal), ``analog`` (the spike-free network, whose exact gradient this is).
+            (weight of the mean signal of the hidden neurons, which is added to the loss), ``analog`` (the spike-free
+            network, whose exact gradient this is).
 
         Returns
         -------

@@ -15,7 +15,7 @@ class CrossEntropy:
     Attributes
     ----------
     activity : float
-        Weight of the penalty on the mean hidden signal.
+        Weight of the mean signal of the hidden neurons, a penalty added to the loss.
     """
 
     name: ClassVar[str] = "cross_entropy"

@@ -9,25 +9,33 @@ from ...equations import spiking_gamma
 from ...equations.gamma import known_memory
 from ...equations.memory import memory_update
 from ...equations.text import positive_times
-from ..checks import checked_sizes, checked_theta
+from ..checks import check_delay, check_memory, checked_number, checked_theta, checked_threads
 from ..errors import NetworkError
 from ..events import bin_events
+from ..native.remembered import Remembered
 from ..readout import decisions, scores
 from ..storage import StoredNetwork
-from .call import EngineResult, LayerParameters
+from ..topology.layers import Dense
+from ..topology.plan import plan_of
+from .call import EngineResult
 from .engine import GammaEngine
 from .layers import lowered, numbers_of
 from .learning import DecodedLearner
 from .lowering import LayerNumbers
+from .tables import LayerParameters, LayerTables
 
 
 class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
-    """Fully connected SpikingGamma network of any depth with a linear, non-spiking readout.
+    """SpikingGamma network of any depth and structure with a linear, non-spiking readout.
 
     Parameters
     ----------
-    sizes : sequence of int
-        Input units, hidden layers, outputs.
+    sizes : sequence of int, optional
+        Input units, hidden layers, outputs: dense layers.
+    input : int or (channels, height, width), optional
+        Units of the input, numbered channel by channel; with `layers`, in place of `sizes`.
+    layers : list of layers or str, optional
+        See `brian2grad.models.topology.layers`; the last is the readout. As text ``16c5-p2-32c3-p2-128-8``.
     K : int
         Buckets per neuron.
     tau : Quantity, second
@@ -67,12 +75,15 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
     """
 
     kind = "gamma"
+    compiled = ("_engines", "_kept")
     times = ("tau", "dt", "tau_theta", "read_from")
 
     def __init__(
         self,
-        sizes,
+        sizes=None,
         *,
+        input=None,
+        layers=None,
         K=5,
         tau=30 * ms,
         theta=1.0,
@@ -91,18 +102,23 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
         dtype="float32",
         threads=None,
     ):
-        self.sizes = checked_sizes(sizes)
+        self.plan = plan_of(sizes, input=input, layers=layers)
+        self.sizes = self.plan.sizes
+        check_memory(K, dt)
         self.K, self.theta = K, checked_theta(theta, len(self.sizes) - 2)
         self.tau = Quantity(positive_times(tau, K, ratio), dim=second.dim)
+        check_memory(K, dt, tau=self.tau, **({"tau_theta": tau_theta} if adaptation else {}))
         self.memory, self.buckets, self.bias = known_memory(memory), buckets, bool(bias)
-        self.adaptation, self.tau_theta = float(adaptation), tau_theta
+        self.adaptation, self.tau_theta = float(checked_number("adaptation", adaptation)), tau_theta
         self.multiple, self.signed = bool(multiple), bool(signed)
-        self.train_tau, self.seed, self.threads = bool(train_tau), seed, threads
-        self.dt, self.read_from = dt, read_from
+        self.train_tau, self.threads = bool(train_tau), checked_threads(threads)
+        self.seed = int(checked_number("seed", seed, 0, whole=True))
+        self.dt, self.read_from = dt, check_delay("read_from", read_from)
         self.dtype = np.dtype(dtype).name
         if self.dtype not in ("float32", "float64"):
             raise NetworkError(f"dtype = {dtype}: the engine computes in float32 or float64.")
         self._engines: dict = {}
+        self._kept: dict = {}
         self.models()  # refuses bad options before anything is allocated
         self.parameters = self._initial_parameters()
 
@@ -111,17 +127,19 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
     def _initial_parameters(self) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(self.seed)
         parameters = {}
-        for index, (n_pre, n_post) in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True), start=1):
-            name = f"layer{index}"
-            scale = 1 / np.sqrt(n_pre)
-            if self.buckets == "synapse":
-                w = rng.normal(scale=scale / np.sqrt(self.K), size=(self.K, n_pre, n_post))
-            else:
-                w = rng.normal(scale=scale, size=(n_pre, n_post))
+        for index, layer in enumerate(self.plan.layers, start=1):
+            name, n_post = f"layer{index}", layer.shape[0]
+            fan_in = sum(connection.fan_in for connection in layer.connections)
+            for connection in layer.connections:
+                scale = 1 / np.sqrt(fan_in)
+                if self.buckets == "synapse":
+                    w = rng.normal(scale=scale / np.sqrt(self.K), size=(self.K, *connection.shape))
+                else:
+                    w = rng.normal(scale=scale, size=connection.shape)
+                parameters[f"{name}.{connection.name}"] = w.astype(self.dtype)
+            if self.buckets == "neuron":
                 # With random signs the buckets would cancel; positive v leaves the sign to w.
                 v = rng.uniform(0.5, 1.5, size=(self.K, n_post)) / self.K
-            parameters[f"{name}.w"] = w.astype(self.dtype)
-            if self.buckets == "neuron":
                 parameters[f"{name}.v"] = v.astype(self.dtype)
             if self.bias:
                 parameters[f"{name}.b"] = np.zeros(n_post, self.dtype)
@@ -137,19 +155,22 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
         events : EventArchive or StepEvents
             A few dozen samples.
         rms : float
-            In units of the layer's theta (readout: absolute, divided by 4).
+            In units of the layer's theta (readout: absolute, divided by 4); in a map, where it is active.
         """
         events = bin_events(events, self.dt)
         for index in range(1, len(self.sizes)):
             last = index == len(self.sizes) - 1
             result = self._run(events, traces=True, analog=True)
             y = result.readout if last else result.signals[index - 1]
-            # Of a rectified symmetric signal half the power is missing.
+            # Of a rectified symmetric signal half the power is missing; of a map, all that lies on the background.
             power = float(np.mean(np.square(y, dtype=float))) * (1 if last or self.signed else 2)
+            if self.plan.layers[index - 1].places > 1:
+                power = float(np.sum(np.square(y, dtype=float)) / max(1, np.count_nonzero(y)))
             if power == 0:
                 raise NetworkError(f"Layer {index} is silent on the given events; it cannot be calibrated.")
             target = rms / 4 if last else rms * self.theta[index - 1]
-            self.parameters[f"layer{index}.w"] *= target / np.sqrt(power)
+            for connection in self.plan.layers[index - 1].connections:
+                self.parameters[f"layer{index}.{connection.name}"] *= target / np.sqrt(power)
 
     def taus(self, index: int) -> Quantity:
         """Time constants (K,) of layer `index` (counted from 1)."""
@@ -183,7 +204,7 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
         key = (dtype or self.dtype, *codes)
         if key not in self._engines:
             n_constants = [len(numbers.constants) for _, numbers in layers]
-            self._engines[key] = GammaEngine(codes, n_constants, self.sizes, key[0], self.threads)
+            self._engines[key] = GammaEngine(codes, n_constants, self.plan, key[0], self.threads)
         return self._engines[key]
 
     def numbers(self) -> list[LayerNumbers]:
@@ -192,20 +213,40 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
         taus = [np.asarray(self.taus(i)) if self.train_tau else None for i in layers]
         return [numbers_of(float(self.dt), self._layer(i, self.tau), t) for i, t in zip(layers, taus, strict=True)]
 
-    def layer_parameters(self) -> list[LayerParameters]:
-        """Parameters in the engine's form."""
-        layers = []
-        for index, numbers in enumerate(self.numbers(), start=1):
-            get = lambda kind, name=f"layer{index}": self.parameters.get(f"{name}.{kind}")  # noqa: E731
-            w, n_post = get("w"), self.sizes[index]
+    def layer_parameters(self, parameters: dict | None = None) -> list[LayerParameters]:
+        """Parameters, the present ones by default, in the engine's form."""
+        layers, parameters = [], self.parameters if parameters is None else parameters
+        for index, (plan, numbers) in enumerate(zip(self.plan.layers, self.numbers(), strict=True), start=1):
+            get = lambda kind, name=f"layer{index}": parameters.get(f"{name}.{kind}")  # noqa: E731
             rows = [] if self.buckets == "synapse" else list(get("v"))
             rows += [get("b")] if self.bias else []
-            neurons = np.array(rows).reshape(len(rows), n_post)
-            layers.append(LayerParameters(list(w) if w.ndim == 3 else [w], neurons, numbers))
+            neurons = np.array(rows).reshape(len(rows), plan.shape[0])
+            weights = [w for c in plan.connections for w in self._matrices(c, get(c.name))]
+            layers.append(LayerParameters(weights, neurons, numbers))
         return layers
 
+    def _matrices(self, connection, w) -> list[np.ndarray]:
+        """Weights of a connection as rows, one array per bucket; a wrong shape is left for the engine to refuse."""
+        expected = (self.K, *connection.shape) if self.buckets == "synapse" else connection.shape
+        return list(w.reshape(-1, *connection.matrix)) if w.shape == expected else [*w] if w.ndim > 2 else [w]
+
+    def _tables(self, dtype=None) -> tuple[GammaEngine, LayerTables]:
+        """Engine and layers for runs without a gradient, kept until a number changes, in place or not."""
+        dtype, p = dtype or self.dtype, self.parameters
+        settings = [float(self.dt), np.asarray(self.tau).tobytes(), *self.theta, self.K, self.memory, self.buckets]
+        settings += [self.bias, float(self.tau_theta), self.multiple, self.signed, self.adaptation, self.train_tau]
+        kept = self._kept.get(dtype)
+        if kept is None or kept[0] != settings or not kept[1].same(p):
+            engine, seen = self.engine(dtype), Remembered(p)
+            kept = settings, seen, engine, LayerTables(engine, self.layer_parameters(seen.arrays))
+            self._kept[dtype] = kept
+        return kept[2:]
+
     def _run(self, events, dtype=None, **options) -> EngineResult:
-        return self.engine(dtype).run(self.layer_parameters(), events, **options)
+        if options.get("gradient"):
+            return self.engine(dtype).run(self.layer_parameters(), events, **options)
+        engine, layers = self._tables(dtype)
+        return engine.run(layers, events, **options)
 
     def forward(self, events, *, n_steps=None, dtype=None, **options) -> EngineResult:
         """Run samples in the compiled engine.
@@ -228,25 +269,26 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
 
     def scores(self, readout: np.ndarray) -> np.ndarray:
         """Class scores (n_samples, n_out): softmax of the readout, summed over the read steps."""
-        return scores(readout, self._first_step())
+        return scores(readout, self.first_step())
 
     def decisions(self, readout: np.ndarray) -> np.ndarray:
         """Class after every step, (n_samples, n_steps); -1 before anything is read."""
-        return decisions(readout, self._first_step())
+        return decisions(readout, self.first_step())
 
     def hits(self, readout: np.ndarray, labels: np.ndarray) -> tuple[int, int]:
         """Correct answers and answers asked for: one per sample, or one per labelled step."""
         if labels.ndim == 1:
             return int((self.scores(readout).argmax(axis=1) == labels).sum()), len(labels)
         asked = labels >= 0
-        asked[:, : self._first_step()] = False
+        asked[:, : self.first_step()] = False
         return int((readout.argmax(axis=2) == labels)[asked].sum()), int(asked.sum())
 
     def rows_per_event(self) -> int:
         """Rows of weights that one event adds."""
         return self.K if self.buckets == "synapse" else 1
 
-    def _first_step(self) -> int:
+    def first_step(self) -> int:
+        """The first time step that is read: the first that begins at `read_from` or later."""
         return int(np.ceil(float(self.read_from) / float(self.dt) - 1e-9))
 
     # -- learning ----------------------------------------------------------------------------------------------
@@ -256,7 +298,8 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
         gradients = {}
         for index, layer in enumerate(run.gradients, start=1):
             name = f"layer{index}"
-            gradients[f"{name}.w"] = np.array(layer.weights) if self.buckets == "synapse" else layer.weights[0]
+            for parameter, own in self._by_connection(index, layer.weights):
+                gradients[parameter] = np.array(own).reshape(self.parameters[parameter].shape)
             if self.buckets == "neuron":
                 gradients[f"{name}.v"] = layer.neurons[: self.K]
             if self.bias:
@@ -265,13 +308,20 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
                 gradients[f"{name}.tau"] = self._tau_gradient(index, run)
         return gradients
 
+    def _by_connection(self, index: int, weights: list):
+        """Names of the weights of layer `index`, each with its matrices of the engine's."""
+        each = self.rows_per_event()
+        for place, connection in enumerate(self.plan.layers[index - 1].connections):
+            yield f"layer{index}.{connection.name}", weights[place * each : (place + 1) * each]
+
     def _tau_gradient(self, index: int, run: EngineResult) -> np.ndarray:
         update = memory_update(self.K, self.memory, self.buckets == "synapse")
         tau = np.asarray(self.taus(index), float)
         gradient = np.einsum("kab,ab->k", update.derivatives(tau, float(self.dt)), run.gradients[index - 1].update)
         if self.buckets == "synapse":  # a jump of bucket k is scaled by tau_0 / tau_k
-            w, dw = self.parameters[f"layer{index}.w"], run.gradients[index - 1].weights
-            gradient -= np.array([np.vdot(w[k], dw[k]) for k in range(self.K)]) / tau
+            for name, dw in self._by_connection(index, run.gradients[index - 1].weights):
+                w = self.parameters[name]
+                gradient -= np.array([np.vdot(w[k], dw[k]) for k in range(self.K)]) / tau
         gradient[0] = 0  # tau_0 belongs to the code that encoder and decoder share
         return gradient
 
@@ -282,7 +332,7 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
         events = bin_events(events, self.dt, n_steps)
         parts = []
         for first in range(0, len(events), batch):
-            chunk = events.take(slice(first, first + batch))
+            chunk = events if len(events) <= batch else events.take(slice(first, first + batch))
             parts.append(self.scores(self._run(chunk, dtype).readout).argmax(axis=1))
         return np.concatenate(parts) if parts else np.zeros(0, int)
 
@@ -303,7 +353,7 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
         """Constructor arguments as plain numbers (times in seconds)."""
         plain = ("memory", "buckets", "bias", "adaptation", "multiple", "signed", "train_tau", "dtype")
         return {
-            "sizes": list(self.sizes),
+            **self._structure(),
             "K": int(self.K),
             "tau": [float(t) for t in np.asarray(self.tau)],
             "theta": list(self.theta),
@@ -311,3 +361,19 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
             **{name: float(getattr(self, name)) for name in ("dt", "tau_theta", "read_from")},
             **{name: getattr(self, name) for name in plain},
         }
+
+    @classmethod
+    def extent(cls, config: dict) -> tuple[list[int], int]:
+        """Inputs, hidden neurons and outputs that a configuration describes, and the number of their weights."""
+        if "layers" not in config:
+            return super().extent(config)
+        plan = plan_of(input=config["input"], layers=config["layers"])
+        weights = sum(int(np.prod(c.shape)) for layer in plan.layers for c in layer.connections)
+        return list(plan.sizes), weights
+
+    def _structure(self) -> dict:
+        """The layers as plain values: sizes, or input and texts."""
+        if self.plan.chain and all(type(v) is Dense and not v.name for v in self.plan.values):
+            return {"sizes": list(self.sizes)}
+        layers = [str(value) for value in self.plan.values]
+        return {"sizes": list(self.sizes), "input": list(self.plan.input), "layers": layers}

@@ -40,7 +40,7 @@ class GammaStream:
 
     def _nothing(self) -> StepEvents:
         empty = np.zeros(0, np.uint16), np.zeros(0, np.uint8)
-        return StepEvents(np.zeros(1, np.int64), *empty, self.engine.sizes[0], 0, self.n_samples, 1.0)
+        return StepEvents(np.zeros(1, np.int64), *empty, self.engine.plan.sizes[0], 0, self.n_samples, 1.0)
 
     def advance(self, parameters, events: StepEvents, *, changed: bool = True, **options) -> EngineResult:
         """Run the next steps, which must fit into what is left of the window.

@@ -31,10 +31,10 @@ def online_gradient(
         With the sum of the windows' gradients, as if they had been accumulated along the stream.
     """
     B, T = events.n_samples, events.n_steps
-    GammaOptions(loss, labels, targets).check_loss(B, T, engine.sizes[-1])
-    readout = np.zeros((B, T, engine.sizes[-1]), engine.dtype)
+    GammaOptions(loss, labels, targets).check_loss(B, T, engine.plan.sizes[-1])
+    readout = np.zeros((B, T, engine.plan.sizes[-1]), engine.dtype)
     total = EngineResult(readout=readout, losses=np.zeros(B), spikes=np.zeros((B, len(parameters) - 1), np.int64))
-    steady = {"activity": activity / (B * T), "train_tau": train_tau}
+    steady = {"activity": activity}
     with GammaStream(engine, parameters, B, min(window, T)) as stream:
         for begin in range(0, T, stream.window):
             end = min(T, begin + stream.window)
@@ -42,11 +42,11 @@ def online_gradient(
                 name: None if array is None else array[:, begin:end]
                 for name, array in (("labels", labels), ("targets", targets), ("weight", weight))
             }
-            run = stream.advance(parameters, events.steps(begin, end), changed=False, loss=loss, **part)
+            run = stream.advance(parameters, events.steps(begin, end), changed=False, loss=loss, **steady, **part)
             readout[:, begin:end] = run.readout
             total.losses += run.losses
             total.spikes += run.spikes
-            _add(total, stream.reverse(parameters, flush=end == T, **steady))
+            _add(total, stream.reverse(parameters, flush=end == T, train_tau=train_tau, **steady))
     return total
 
 

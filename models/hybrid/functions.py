@@ -73,13 +73,16 @@ class NeuronFunctions:
 
 
 class JumpFunctions:
-    """Functions of ``(t, gate, x, held, theta, w)`` of one pathway, for an active or a refractory target."""
+    """Functions of ``(t, gate, x, held, theta, w, y)`` of one pathway, for an active or a refractory target.
+
+    `w` are parameters of the synapse, `y` its own states, which the jump returns after those of the target.
+    """
 
     def __init__(self, pathway, neuron: HybridNeuron, target: NeuronFunctions, wrt, refractory: bool):
         jac = jump_jacobians(pathway, neuron, wrt, refractory)
-        arguments = [*target.arguments, list(jac.w)]
+        arguments = [*target.arguments, list(jac.w), list(jac.y)]
         self.jump = function_of(arguments, list(jac.jump))
-        self.rate = function_of(arguments, list(jac.jump_x * target.jacobians.flow + jac.jump_t))
+        self.rate = function_of(arguments, list(jac.rate(target.jacobians.flow)))
         self.jump_x = function_of(arguments, list(jac.jump_x))
         self.jump_w = function_of(arguments, list(jac.jump_w))
         self.jump_q = function_of(arguments, list(jac.jump_q))

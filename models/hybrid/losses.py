@@ -8,14 +8,14 @@ import sympy
 from brian2 import NeuronGroup, second
 from brian2.groups.subgroup import Subgroup
 from brian2.parsing.expressions import parse_expression_dimensions
-from brian2.units.fundamentalunits import DimensionMismatchError, have_same_dimensions
+from brian2.units.fundamentalunits import DIMENSIONLESS, DimensionMismatchError, have_same_dimensions
 from brian2.utils.stringtools import get_identifiers
 
 from ...equations.brian.extraction import ModelText
 from ...equations.statements import symbol
 from ..errors import NetworkError
 
-SPIKE, INTEGRAL, FINAL = "spike", "integral", "final"
+SPIKE, INTEGRAL, FINAL, MAX = "spike", "integral", "final", "max"
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,16 @@ def spike_loss(text: str, group) -> Loss:
         Expression of ``t`` (spike time), ``i`` (neuron) and the group's variables just before the spike, such as
         ``'sin(t/(10*ms))'``.
     group : NeuronGroup or Subgroup
+
+    Returns
+    -------
+    Loss
+        Losses add up with ``+``.
+
+    Raises
+    ------
+    NetworkError
+        If `text` is no text or `group` no group.
     """
     return Loss((_term(SPIKE, text, group),))
 
@@ -58,13 +68,60 @@ def integral_loss(text: str, group) -> Loss:
     text : str
         Expression of ``t``, ``i`` and the group's variables, such as ``'(v - 0.3)**2/(10*ms)'``.
     group : NeuronGroup or Subgroup
+
+    Returns
+    -------
+    Loss
+        Losses add up with ``+``.
+
+    Raises
+    ------
+    NetworkError
+        If `text` is no text or `group` no group.
     """
     return Loss((_term(INTEGRAL, text, group),))
 
 
 def final_loss(text: str, group) -> Loss:
-    """Sum over neurons of an expression of a group's variables at the end of the run, such as ``'v**2'``."""
+    """Sum over neurons of an expression of a group's variables at the end of the run, such as ``'v**2'``.
+
+    Parameters
+    ----------
+    text : str
+    group : NeuronGroup or Subgroup
+
+    Returns
+    -------
+    Loss
+        Losses add up with ``+``.
+
+    Raises
+    ------
+    NetworkError
+        If `text` is no text or `group` no group.
+    """
     return Loss((_term(FINAL, text, group),))
+
+
+def max_loss(text: str, group) -> Loss:
+    """Largest value over time of an expression, for every neuron of a group; a caller makes a loss of them.
+
+    Parameters
+    ----------
+    text : str
+    group : NeuronGroup or Subgroup
+
+    Returns
+    -------
+    Loss
+        Losses add up with ``+``.
+
+    Raises
+    ------
+    NetworkError
+        If `text` is no text or `group` no group.
+    """
+    return Loss((_term(MAX, text, group),))
 
 
 def _term(kind, text, group) -> Term:
@@ -110,6 +167,7 @@ def parse_term(term: Term, neuron, namespace) -> ParsedTerm:
         raise NetworkError(f"The loss '{term.text}' reads the spikes of '{whole.name}', which has no threshold.")
     inner = {*neuron.system.states, "t", "i", "N", "not_refractory", *(s.name for s in text.inputs)}
     names = {s.name for s in expression.free_symbols} - inner
+    neuron.refuse_left_out(names, f"loss {term.text}")
     parameters = tuple(sorted(n for n in names if n in text.free or n in whole.equations))
     return ParsedTerm(
         term.kind,
@@ -149,15 +207,13 @@ def loss_dimension(loss: Loss, namespace):
     DimensionMismatchError
         If terms have different units, or one is inconsistent in itself.
     """
-    found = []
-    for term in loss.terms:
+    found, terms = [], [term for term in loss.terms if term.kind != MAX]
+    for term in terms:
         whole, _, _ = whole_group(term.group)
         variables = whole.resolve_all(get_identifiers(term.text), namespace)
         dim = parse_expression_dimensions(term.text, variables)
         found.append(dim * second.dim if term.kind == INTEGRAL else dim)
-    for term, dim in zip(loss.terms, found, strict=True):
+    for term, dim in zip(terms, found, strict=True):
         if not have_same_dimensions(dim, found[0]):
-            raise DimensionMismatchError(
-                f"The loss '{term.text}' cannot be added to '{loss.terms[0].text}'", dim, found[0]
-            )
-    return found[0]
+            raise DimensionMismatchError(f"The loss '{term.text}' cannot be added to '{terms[0].text}'", dim, found[0])
+    return found[0] if found else DIMENSIONLESS

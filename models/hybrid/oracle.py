@@ -40,6 +40,8 @@ class Event:
         Of an arrival.
     cause : Event or None
         What induced a spike.
+    synaptic : tuple of float
+        The synapse's own variables just before an arrival.
     """
 
     kind: int
@@ -55,6 +57,7 @@ class Event:
     pathway: int = -1
     synapse: int = -1
     cause: Event | None = None
+    synaptic: tuple = ()
 
 
 @dataclass
@@ -91,6 +94,8 @@ class Tape:
         Smallest slope of a threshold function at a crossing, per second in units of its threshold.
     nearest_grazing : float
         Largest maximum of a threshold function that stayed below zero.
+    synaptic : dict of str to (n_synapses, n) array
+        Variables of their own that the synapses of an object have at the end, as its last event left them.
     """
 
     network: HybridNetwork
@@ -102,6 +107,7 @@ class Tape:
     input_spikes: dict = field(default_factory=dict)
     least_slope: float = np.inf
     nearest_grazing: float = -np.inf
+    synaptic: dict = field(default_factory=dict)
 
     def arrivals(self) -> list[tuple[float, str, int]]:
         """Time, pathway and synapse of every arrival."""
@@ -116,7 +122,7 @@ class Tape:
         return tuple((name, index) for _, name, index in self.spikes)
 
 
-def simulate(network: HybridNetwork, duration: float, values: dict | None = None) -> Tape:
+def simulate(network: HybridNetwork, duration: float, values: dict | None = None, spikes: dict | None = None) -> Tape:
     """Run a hybrid network and keep the tape.
 
     Parameters
@@ -126,6 +132,9 @@ def simulate(network: HybridNetwork, duration: float, values: dict | None = None
         Seconds.
     values : dict, optional
         Replacements of some of the network's values.
+    spikes : dict of str to (neurons, times), optional
+        Spikes of every group as another simulation found them, on a time grid for instance: they are replayed, and no
+        threshold is looked for.
 
     Raises
     ------
@@ -133,11 +142,12 @@ def simulate(network: HybridNetwork, duration: float, values: dict | None = None
         If a neuron's reset leaves it above its threshold, a neuron spikes twice at the same time, or a state is not
         finite.
     """
-    return _Run(network, duration, {**network.values, **(values or {})}).run()
+    return _Run(network, duration, network.replaced(values), spikes).run()
 
 
 class _Run:
-    def __init__(self, network, duration, values):
+    def __init__(self, network, duration, values, replayed=None):
+        self.replayed = replayed
         self.tape = Tape(network, values, duration)
         self.network, self.values, self.duration = network, values, duration
         self.queue: list = []
@@ -145,6 +155,9 @@ class _Run:
         self.scale = {name: np.zeros(len(g.states)) for name, g in network.groups.items()}
         self.order = {name: k for k, name in enumerate(network.groups)}
         self.weights = [self._weights(p) for p in network.pathways]
+        for p in network.pathways:
+            states = [self.values[p.synapses, n] for n in p.text.states.values()]
+            self.tape.synaptic[p.synapses] = np.array(states).T.reshape(len(p.i), -1)
 
     def _weights(self, pathway):
         names = [*pathway.text.parameters.values(), *pathway.text.constants]
@@ -164,6 +177,10 @@ class _Run:
             for k in np.lexsort((neurons, times)):
                 if times[k] <= self.duration:
                     self._push(times[k], SPIKE, (-1, int(k)), ("input", name, int(k)))
+        for name, (neurons, at) in (self.replayed or {}).items():
+            for n, t in zip(neurons, at, strict=True):
+                cell = self.tape.cells[name][int(n)]
+                self._push(float(t), SPIKE, (self.order[name], int(n)), ("replayed", cell), cell)
         for cells in self.tape.cells.values():
             for cell in cells:
                 self._check_threshold(cell, 0.0)
@@ -207,12 +224,17 @@ class _Run:
                 return np.full(len(y), np.nan)
 
         scale = self.scale[group.name]
-        speed = np.abs(np.asarray(rate(t, x), float)) * (end - t)
+        first = np.asarray(rate(t, x), float)
+        speed = np.abs(first) * (end - t)
         if not np.isfinite(speed).all():
             raise NetworkError(f"'{group.name}', neuron {cell.index}: not finite at t = {t:.9g} s in state {x}.")
         np.maximum(scale, np.abs(x), out=scale)
+        still = (scale == 0) & (speed == 0)
+        if still.any() and end > t:  # rest at zero says nothing of a variable's size; its second derivative does
+            ahead = np.asarray(rate(t, x + first * 1e-6 * (end - t)), float) * 0.5e6 * (end - t)
+            speed = np.where(still & np.isfinite(ahead), np.abs(ahead), speed)
         margin = slope = None
-        if functions.spikes and gate:
+        if functions.spikes and gate and self.replayed is None:
             margin = lambda s, y: functions.margin(s, 1, y, held, theta)[0]  # noqa: E731
             slope = lambda s, y: functions.slope(s, 1, y, held, theta)[0]  # noqa: E731
         cell.flight = Flight(rate, t, x, end, np.maximum(scale, speed), margin, slope, cell.armed)
@@ -227,6 +249,12 @@ class _Run:
         if kind == SPIKE and what[0] == "input":
             _, name, k = what
             self._emit(t, name, int(self.network.generators[name][k]), input_spike=k)
+            return
+        if kind == SPIKE and what[0] == "replayed":
+            cell = what[1]
+            heappop(cell.scheduled)
+            cell.flight.cut(t)
+            self._spike(cell, t, SPIKE)
             return
         if kind == SPIKE:
             cell, version = what
@@ -257,7 +285,10 @@ class _Run:
             pathway = self.network.pathways[event.pathway]
             functions = pathway.active if cell.gate else pathway.refractory
             w = [float(v[event.synapse]) for v in self.weights[event.pathway]]
-            after = np.array(functions.jump(t, cell.gate, before, cell.held, cell.theta, w), float)
+            own = self.tape.synaptic[pathway.synapses][event.synapse]
+            event.synaptic = tuple(own.tolist())
+            found = functions.jump(t, cell.gate, before, cell.held, cell.theta, w, event.synaptic)
+            after, own[:] = np.array(found[: len(before)], float), found[len(before) :]
         event.after, event.gate, event.held = after, cell.gate, cell.held
         cell.last_event = event
         self.tape.events.append(event)
@@ -274,7 +305,7 @@ class _Run:
     def _check_threshold(self, cell, t, x=None):
         """An event that lifts a neuron over its threshold induces a spike, after all events of the same time."""
         x = cell.flight.last if x is None else x
-        if not cell.group.functions.spikes or not cell.gate:
+        if not cell.group.functions.spikes or not cell.gate or self.replayed is not None:
             return
         above = self._above(cell, t, x)
         if not above:
@@ -314,7 +345,7 @@ class _Run:
                 raise NetworkError(f"'{group.name}', neuron {cell.index}: the refractory period is {period} s.")
             cell.gate = 0
             self._push(t + period, OPEN, (self.order[group.name], cell.index), (cell, number), cell)
-        else:
+        elif self.replayed is None:
             margins = [functions.margin(t, 1, x, cell.held, cell.theta)[0] for x in (after, before)]
             if margins[0] > 0 or margins[0] >= margins[1]:
                 raise NetworkError(

@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import functools
 import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
+import tempfile
+import time
 from pathlib import Path
 
 import jinja2
 
 from ..cache import cache_folder
 from ..errors import EngineError
-from ..files import atomic
+from ..files import remove_leftovers, write_file
+from .flags import flags_here
 
 REAL_TYPES = {"float32": "float", "float64": "double"}
-# Contraction to fused multiply-adds is off in double precision, where runs are compared with Brian 2's own code
-# compiled the same way; single precision is for speed.
-_FLAGS = {
-    "float64": ["-O3", "-march=native", "-ffp-contract=off"],
-    "float32": ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"],
-}
 MODELS = Path(__file__).resolve().parents[1]
 _INCLUDE = re.compile(r'^\s*#include\s+"([^"]+)"', re.MULTILINE)
-_COMMON_FLAGS = ["-std=c++17", "-shared", "-fPIC", "-fopenmp"]
+# Engines of the tests under sanitizers, see .ci/sanitize.py: the last flags win.
+_SANITIZERS = {
+    "": [],
+    "address": [
+        "-O1",
+        "-g",
+        "-fno-omit-frame-pointer",
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=undefined",
+    ],
+    "thread": ["-O1", "-g", "-fsanitize=thread"],
+}
+_SEAL = b"\nbrian2grad sha256 "
+_SEALED = len(_SEAL) + 64
 
 
 @functools.cache
@@ -82,7 +94,7 @@ def included(source: str) -> dict[str, str]:
 @functools.cache
 def compile_library(source: str, dtype: str = "float64") -> ctypes.CDLL:
     """Compile `source` and load it with ctypes; see `compiled`."""
-    return ctypes.CDLL(str(compiled(source, dtype)))
+    return load(compiled(source, dtype), ctypes.CDLL)
 
 
 def compiled(source: str, dtype: str = "float64") -> Path:
@@ -104,20 +116,73 @@ def compiled(source: str, dtype: str = "float64") -> Path:
     EngineError
         If there is no compiler or it refuses the source.
     """
-    flags = [*_FLAGS[dtype], *_COMMON_FLAGS, f"-DREAL={REAL_TYPES[dtype]}"]
+    sanitizer = _SANITIZERS[os.environ.get("BRIAN2GRAD_SANITIZE", "")]
+    flags = [*flags_here(dtype, compiler_version()), *sanitizer, f"-DREAL={REAL_TYPES[dtype]}"]
     parts = [source, *included(source).values(), " ".join(flags), compiler(), compiler_version(), _processor()]
-    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
-    folder = cache_folder("engine")
-    library = folder / f"{digest}.so"
-    if not library.exists():
-        with atomic(library) as output:  # another process may be compiling the same content
-            command = [compiler(), *flags, f"-I{MODELS}", "-x", "c++", "-", "-o", str(output)]
-            done = subprocess.run(command, input=source, capture_output=True, text=True)
-            if done.returncode:
-                kept = folder / f"{digest}.failed.cpp"
-                kept.write_text(source)
-                raise EngineError(f"{compiler()} refused the generated code (kept as {kept}):\n{done.stderr[:2000]}")
+    digest = digest_of(*parts)
+    try:
+        folder = cache_folder("engine")
+        library = folder / f"{digest}.so"
+        if not intact(library, digest):
+            remove_leftovers(folder, age=3600)  # younger ones may be of a process that is compiling
+            write_file(library, sealed(_build(source, flags, folder), digest))
+    except OSError as error:
+        where = f"in {error.filename}" if error.filename else "in the cache"
+        raise EngineError(
+            f"The compiled code cannot be kept {where} ({error.strerror or error}); free space there, or set "
+            "BRIAN2GRAD_CACHE to another folder."
+        ) from None
     return library
+
+
+def _build(source: str, flags: list[str], folder: Path) -> bytes:
+    """Compile and return the library; in a folder of its own, which a killed compiler cannot leave half done."""
+    for leftover in folder.glob("build-*"):
+        if time.time() - leftover.stat().st_mtime > 3600:
+            shutil.rmtree(leftover, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="build-", dir=folder) as place:
+        output = Path(place) / "library.so"
+        # What is preloaded into this process, such as a sanitizer, is nothing for the compiler.
+        environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"} | {"TMPDIR": place}
+        command = [compiler(), f"-I{MODELS}", "-x", "c++", "-", *flags, "-o", str(output)]
+        done = subprocess.run(command, input=source, capture_output=True, text=True, env=environment)
+        if done.returncode == 0:
+            return output.read_bytes()
+    if os.strerror(errno.ENOSPC) in done.stderr:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    kept = folder / f"{digest_of(source)}.failed.cpp"
+    write_file(kept, source.encode())
+    raise EngineError(f"{compiler()} refused the generated code (kept as {kept}):\n{done.stderr[:2000]}")
+
+
+def digest_of(*parts: str) -> str:
+    """Name in the cache of what was made from texts."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
+
+
+def sealed(content: bytes, name: str) -> bytes:
+    """Library with a line behind it that says what it is and what it holds; loaders do not look there."""
+    return content + _SEAL + hashlib.sha256(name.encode() + content).hexdigest().encode()
+
+
+def intact(library: Path, name: str) -> bool:
+    """Whether a library in the cache is the one of this name, byte for byte as it was compiled."""
+    try:
+        content = library.read_bytes()
+    except FileNotFoundError:
+        return False
+    content, seal, found = content[:-_SEALED], content[-_SEALED:-64], content[-64:]
+    return seal == _SEAL and hashlib.sha256(name.encode() + content).hexdigest().encode() == found
+
+
+def load(library: Path, loader):
+    """Load a library; a system that refuses is one line."""
+    try:
+        return loader(str(library))
+    except OSError as error:
+        raise EngineError(
+            f"{library} cannot be loaded ({error}); set BRIAN2GRAD_CACHE to a folder that allows programs."
+        ) from None
 
 
 @functools.cache
@@ -126,7 +191,5 @@ def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        import platform
-
-        return platform.processor()
+        return f"{platform.machine()} {platform.processor()}"
     return "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))

@@ -9,7 +9,8 @@ import cffi
 import numpy as np
 
 from ..errors import EngineError, NetworkError
-from .build import MODELS, REAL_TYPES, compiled
+from .build import MODELS, REAL_TYPES, compiled, load
+from .forking import pause_before_fork
 
 _INCLUDE = re.compile(r'^\s*#include\s+"([^"]+\.h)"', re.MULTILINE)
 
@@ -62,8 +63,10 @@ def library(source: str, header: str, dtype: str):
     lib
         Its attributes are the functions that the header declares.
     """
-    ffi = interface(header, dtype)
-    return ffi, ffi.dlopen(str(compiled(source, dtype)))
+    ffi, path = interface(header, dtype), compiled(source, dtype)
+    lib = load(path, ffi.dlopen)
+    pause_before_fork(path)
+    return ffi, lib
 
 
 def check_status(status: int, remedy: str) -> None:
@@ -117,21 +120,29 @@ class Arrays:
             raise self.error(f"{name} has shape {found.shape}, expected {tuple(shape)}.")
         if found.dtype.kind not in "biuf" or (dtype.kind in "iu" and found.dtype.kind not in "iu" and found.size):
             raise self.error(f"{name} has type {found.dtype}, expected {dtype}.")
-        if found.size and not (least is None and below is None):
+        if not (least is None and below is None):
             self._check_range(name, found, least, below)
-        if finite and found.dtype.kind == "f" and not np.isfinite(found.sum()) and not np.isfinite(found).all():
-            index = np.unravel_index(int(np.flatnonzero(~np.isfinite(found))[0]), found.shape)
-            raise self.error(f"{name}{list(map(int, index))} = {found[index]}; expected finite numbers.")
-        return self._pointer(np.ascontiguousarray(found, dtype))
+        if dtype.kind in "iu" and found.dtype != dtype and not np.can_cast(found.dtype, dtype):
+            self._check_range(name, found, np.iinfo(dtype).min, np.iinfo(dtype).max + 1)
+        if found.dtype == dtype and found.ndim and found.flags.c_contiguous:  # most calls: nothing to convert
+            array = found
+        elif found.dtype.kind != "f":
+            array = np.ascontiguousarray(found, dtype)
+        else:
+            with np.errstate(over="ignore"):
+                array = np.ascontiguousarray(found, dtype)
+        if finite and found.dtype.kind == "f":
+            self._check_finite(name, array)
+        return self._pointer(array)
 
     def offsets(self, name: str, ptr, n: int, total: int):
         """Pointer to offsets into `total` entries, (n + 1,): the entries of i are ``ptr[i] : ptr[i + 1]``."""
         pointer, found = self.input(name, ptr, np.int64, shape=(n + 1,)), self._kept[-1]
         if found[0] != 0 or found[-1] != total:
             raise self.error(f"{name} runs from {found[0]} to {found[-1]}, expected 0 to {total}.")
-        back = np.flatnonzero(np.diff(found) < 0)
-        if len(back):
-            at = int(back[0])
+        back = found[1:] < found[:-1]
+        if back.any():
+            at = int(back.argmax())
             raise self.error(f"{name}[{at + 1}] = {found[at + 1]}, expected at least {name}[{at}] = {found[at]}.")
         return pointer
 
@@ -143,10 +154,20 @@ class Arrays:
         """Pointer to a table of pointers to `kind`."""
         return self.keep(self.ffi.new(f"{kind}*[]", list(pointers) or 1))
 
+    def _check_finite(self, name, array) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(array.sum()) or np.isfinite(array).all():
+                return
+        index = np.unravel_index(int(np.flatnonzero(~np.isfinite(array))[0]), array.shape)
+        raise self.error(f"{name}{list(map(int, index))} = {array[index]}; expected finite numbers.")
+
     def _check_range(self, name, found, least, below) -> None:
-        low, high = found.min(), found.max()
-        if (least is not None and low < least) or (below is not None and high >= below):
-            bad = (found < least) if least is not None and low < least else (found >= below)
+        if not found.size:
+            return
+        natural = found.dtype.kind == "u" and least == 0  # most events: saves a pass over them
+        low = least is not None and not natural and found.min() < least
+        if low or (below is not None and found.max() >= below):
+            bad = (found < least) if low else (found >= below)
             index = int(np.flatnonzero(bad)[0])
             limits = [f"at least {least}"] * (least is not None) + [f"below {below}"] * (below is not None)
             raise self.error(f"{name}[{index}] = {found.flat[index]}; expected values {' and '.join(limits)}.")

@@ -37,21 +37,24 @@ template <class B> static inline V _brian_pow(V x, B y) {
     return x;
 }
 
-// Bit i: lane i is above zero.
-static inline uint64_t positive(V x) {
+// Bit i: lane i is above zero, or is not zero.
 #if defined(__AVX512F__)
-    if (sizeof(R) == 4) return _mm512_cmp_ps_mask((__m512)x, _mm512_setzero_ps(), _CMP_GT_OQ);
-    return _mm512_cmp_pd_mask((__m512d)x, _mm512_setzero_pd(), _CMP_GT_OQ);
+#define WHERE(how) (sizeof(R) == 4 ? (uint64_t)_mm512_cmp_ps_mask((__m512)x, _mm512_setzero_ps(), how) \
+                                   : (uint64_t)_mm512_cmp_pd_mask((__m512d)x, _mm512_setzero_pd(), how))
 #elif defined(__AVX__)
-    if (sizeof(R) == 4) return (uint64_t)_mm256_movemask_ps(_mm256_cmp_ps((__m256)x, _mm256_setzero_ps(), _CMP_GT_OQ));
-    return (uint64_t)_mm256_movemask_pd(_mm256_cmp_pd((__m256d)x, _mm256_setzero_pd(), _CMP_GT_OQ));
+#define WHERE(how) (uint64_t)(sizeof(R) == 4 ? _mm256_movemask_ps(_mm256_cmp_ps((__m256)x, _mm256_setzero_ps(), how)) \
+                                             : _mm256_movemask_pd(_mm256_cmp_pd((__m256d)x, _mm256_setzero_pd(), how)))
 #else
+enum { _CMP_GT_OQ, _CMP_NEQ_OQ };
+static inline uint64_t where(V x, int how) {
     uint64_t bits = 0;
-    for (int i = 0; i < LANES; i++) bits |= (uint64_t)(x[i] > R(0)) << i;
+    for (int i = 0; i < LANES; i++) bits |= (uint64_t)(x[i] > R(0) || (how && x[i] < R(0))) << i;
     return bits;
-#endif
 }
-static inline uint64_t nonzero(V x) { return positive(x) | positive(-x); }
+#define WHERE(how) where(x, how)
+#endif
+static inline uint64_t positive(V x) { return WHERE(_CMP_GT_OQ); }
+static inline uint64_t nonzero(V x) { return WHERE(_CMP_NEQ_OQ); }
 
 static inline R sum_of(V x) { R sum = 0; for (int i = 0; i < LANES; i++) sum += x[i]; return sum; }
 
@@ -78,64 +81,62 @@ template <class X> static inline X exp_negative(X x) {
 
 // -- layers packed into blocks of NV lanes-wide vectors -----------------------------------------------------------------
 
-// Neuron j of a layer lies in block j / (NV*LANES); missing neurons of the last block have zero weights and parameters.
-struct Packed {
-    int nv = 1, blocks = 0, ld = 0;         // vectors per block; blocks; vectors in a row of signals (even)
-    std::vector<std::vector<V>> weights;    // [block][unit][nv] each
-    std::vector<std::vector<V>> panels;     // transposed weights for `multiply`, where errors are sent down
-    std::vector<V> parameters;              // [block][parameter][nv]
+// A layer has places (pixels; one if it has no shape) with channels each. Every place begins a block of its own; missing
+// neurons of its last block have zero weights and parameters.
+struct Blocks {
+    int nv = 1, per_place = 0, places = 1, channels = 0;
 
-    void shape(int n, int vectors_per_block) {
-        nv = vectors_per_block;
-        blocks = (n + nv * LANES - 1) / (nv * LANES);
-        ld = (blocks * nv + 1) / 2 * 2;
+    Blocks() = default;
+    Blocks(int n, int vectors_per_block, int n_places) : nv(vectors_per_block), places(n_places), channels(n / n_places) {
+        per_place = (channels + width() - 1) / width();
     }
-    size_t vectors() const { return (size_t)blocks * nv; }
     int width() const { return nv * LANES; }
+    int count() const { return per_place * places; }
+    size_t vectors() const { return (size_t)count() * nv; }
+    int ld() const { return (int)(vectors() + 1) / 2 * 2; }  // vectors in a row of signals (even)
+    int first(int b) const { return b / per_place * channels + b % per_place * width(); }  // neuron of a block
+    int size(int b) const { return std::min(width(), channels - b % per_place * width()); }  // neurons of a block
+    Blocks one_place() const { return Blocks(channels, nv, 1); }
 };
 
 // [block][row][nv] from (n_rows, n) and back.
-static inline void pack(std::vector<V>& out, const Packed& p, const R* rows, int n_rows, int n) {
-    out.assign((size_t)p.blocks * n_rows * p.nv, V{});
-    for (int b = 0; b < p.blocks; b++) {
-        const int first = b * p.width(), count = std::min(p.width(), n - first);
-        for (int i = 0; i < n_rows && count > 0; i++)
-            std::memcpy((R*)(out.data() + ((size_t)b * n_rows + i) * p.nv), rows + (size_t)i * n + first, sizeof(R) * count);
-    }
+static inline void pack(std::vector<V>& out, const Blocks& p, const R* rows, int n_rows) {
+    const int n = p.places * p.channels;
+    out.assign(p.vectors() * n_rows, V{});
+    for (int b = 0; b < p.count(); b++)
+        for (int i = 0; i < n_rows; i++)
+            std::memcpy((R*)(out.data() + ((size_t)b * n_rows + i) * p.nv), rows + (size_t)i * n + p.first(b), sizeof(R) * p.size(b));
 }
 
-// [pair of vectors over rows][column][2] from (n_rows, n): the right-hand side of `multiply`.
-static inline void pack_panels(std::vector<V>& out, const R* rows, int n_rows, int n, int ld_rows) {
-    out.assign((size_t)ld_rows * n, V{});
+// [N vectors over rows][column][N] from (n_rows, n): the right-hand side of `multiply`.
+static inline void pack_panels(V* out, const R* rows, int n_rows, int n, int N) {
     for (int i = 0; i < n_rows; i++) {
-        R* panel = (R*)(out.data() + (size_t)(i / (2 * LANES)) * n * 2) + i % (2 * LANES);
-        for (int j = 0; j < n; j++) panel[(size_t)j * 2 * LANES] = rows[(size_t)i * n + j];
+        R* panel = (R*)(out + (size_t)(i / (N * LANES)) * n * N) + i % (N * LANES);
+        for (int j = 0; j < n; j++) panel[(size_t)j * N * LANES] = rows[(size_t)i * n + j];
     }
 }
 
-// C (m, 2*n_panels vectors) = A (m, k) B, or += with `add`; A and C have lda and ldc vectors in a row.
-template <int M>
+// C (m, N*n_panels vectors) = A (m, k) B, or += with `add`; A and C have lda and ldc vectors in a row.
+template <int M, int N>
 static __attribute__((noinline)) void multiply_rows(V* C, const V* A, const V* panels, int k, int n_panels, int lda, int ldc, bool add) {
     const R* a[M];  // a pointer each: offsets would not fit the integer registers
     for (int r = 0; r < M; r++) a[r] = (const R*)(A + (size_t)r * lda);
     for (int p = 0; p < n_panels; p++) {
-        const V* RESTRICT B = panels + (size_t)p * k * 2;
-        V c[M][2];
-        UNROLL for (int r = 0; r < M; r++) c[r][0] = c[r][1] = V{};
+        const V* RESTRICT B = panels + (size_t)p * k * N;
+        V c[M][N];
+        UNROLL for (int r = 0; r < M; r++) UNROLL for (int i = 0; i < N; i++) c[r][i] = V{};
         for (int j = 0; j < k; j++) {
-            const V b0 = B[2 * j], b1 = B[2 * j + 1];
-            UNROLL for (int r = 0; r < M; r++) {
-                c[r][0] += a[r][j] * b0;
-                c[r][1] += a[r][j] * b1;
-            }
+            V b[N];
+            UNROLL for (int i = 0; i < N; i++) b[i] = B[N * j + i];
+            UNROLL for (int r = 0; r < M; r++) UNROLL for (int i = 0; i < N; i++) c[r][i] += a[r][j] * b[i];
         }
         UNROLL for (int r = 0; r < M; r++) {
-            V* out = C + (size_t)r * ldc + 2 * p;
-            out[0] = add ? out[0] + c[r][0] : c[r][0];
-            out[1] = add ? out[1] + c[r][1] : c[r][1];
+            V* out = C + (size_t)r * ldc + N * p;
+            UNROLL for (int i = 0; i < N; i++) out[i] = add ? out[i] + c[r][i] : c[r][i];
         }
     }
 }
+template <int N>
 static inline void multiply(V* C, const V* A, const V* panels, int m, int k, int n_panels, int lda, int ldc, bool add) {
 #if defined(__AVX512F__)
     constexpr int M = 8;
@@ -143,9 +144,9 @@ static inline void multiply(V* C, const V* A, const V* panels, int m, int k, int
     constexpr int M = 4;
 #endif
     int r = 0;
-    for (; r + M <= m; r += M) multiply_rows<M>(C + (size_t)r * ldc, A + (size_t)r * lda, panels, k, n_panels, lda, ldc, add);
-    for (; r + 2 <= m; r += 2) multiply_rows<2>(C + (size_t)r * ldc, A + (size_t)r * lda, panels, k, n_panels, lda, ldc, add);
-    for (; r < m; r++) multiply_rows<1>(C + (size_t)r * ldc, A + (size_t)r * lda, panels, k, n_panels, lda, ldc, add);
+    for (; r + M <= m; r += M) multiply_rows<M, N>(C + (size_t)r * ldc, A + (size_t)r * lda, panels, k, n_panels, lda, ldc, add);
+    for (; r + 2 <= m; r += 2) multiply_rows<2, N>(C + (size_t)r * ldc, A + (size_t)r * lda, panels, k, n_panels, lda, ldc, add);
+    for (; r < m; r++) multiply_rows<1, N>(C + (size_t)r * ldc, A + (size_t)r * lda, panels, k, n_panels, lda, ldc, add);
 }
 
 // target[i] += amount * rows[unit][i] in the order of the events of step t (the order in which Brian 2 applies them).

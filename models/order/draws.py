@@ -24,7 +24,11 @@ def _mix(z: int) -> int:
 def field_of(seed: int, sample: int, timestep: int, step: int, purpose: str) -> int:
     """Hash that `uniform` extends by the source; compute it once per forward step."""
     z = _mix((seed + _GOLDEN) & _MASK)
-    for part in (sample + 1, timestep + 1, _SLOTS * step + PURPOSES[purpose] + 1):
+    for part in (
+        sample + 1,
+        timestep + 1,
+        _SLOTS * step + PURPOSES[purpose] + 1,
+    ):  # step -1 is the choice before the first step
         z = _mix((z + _GOLDEN * part) & _MASK)
     return z
 

@@ -29,7 +29,8 @@ class QueueView:
     rand : (n,) array of float
         Fresh uniform numbers, the ones a compiled key would see.
     sample, timestep, step : int
-        Where the run stands.
+        Where the run stands: what is chosen is received in the next forward step; -1 is the choice among queued input
+        before the first.
     """
 
     sources: np.ndarray

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import NetworkError
+from ..native.forking import Forked
 from ..native.interface import Arrays, check_status
 from .callback import SelectCallback
 from .stopping import Stop
@@ -26,6 +27,7 @@ COUNTERS = (
 STOP_RULES = {"drained": 0, "after_output": 1, "spike_budget": 2, "step_budget": 3}
 DETAILS = {"nothing": 0, "spikes": 1, "tape": 2}
 _LARGEST = 2**63 - 1
+_abandoned: list = []  # engines of a parent process: not even freed, as they may be half-way through a run
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,12 @@ class LoopArguments:
         }
 
 
+def check_queued(values, prioritised: bool) -> None:
+    """Refuse input that cannot wait in a queue, where a source counts the spikes that it stands for."""
+    if not prioritised and not (values > 0).all():
+        raise NetworkError("Input that queues must have positive values; use prioritised=True for others.")
+
+
 class EventLoop:
     """Base of the engines that deliver spikes in the order of a scheduler.
 
@@ -115,13 +123,16 @@ class EventLoop:
 
     def _open(self, ffi, lib) -> None:
         """Take a compiled library."""
-        self._ffi, self._lib, self._lock = ffi, lib, threading.Lock()
+        self._ffi, self._lib, self._lock, self._forked = ffi, lib, threading.Lock(), Forked()
         handle = ffi.new("void**")
         check_status(lib.engine_create(handle), "free some")
         self._handle = ffi.gc(handle[0], lib.engine_free)
 
     def _execute(self, network, arrays: Arrays, events, scheduler, arguments: LoopArguments, keep: str) -> dict:
         """Run a batch; `network` is the C structure, `arrays` what it points to; else as `AsynchronousEngine.run`."""
+        if self._forked():  # a thread of the parent may have held the lock, and been about to change what it guards
+            _abandoned.append(self._handle)
+            self._open(self._ffi, self._lib)
         shape, n_out = (events.n_samples, events.n_steps), self.connectivity.n_outputs
         result = {
             "counters": np.zeros((*shape, len(COUNTERS)), np.int64),
@@ -161,9 +172,8 @@ class EventLoop:
 
     def _input(self, arrays: Arrays, events, scheduler, arguments: LoopArguments) -> dict:
         n_samples, n_events, net = events.n_samples, len(events.units), self.connectivity
-        amounts, ids = np.asarray(events.values), arguments.sample_ids
-        if not arguments.prioritised and not (amounts > 0).all():
-            raise NetworkError("Input that queues must have positive values; use prioritised=True for others.")
+        amounts, ids = events.values, arguments.sample_ids
+        check_queued(amounts, arguments.prioritised)
         numbers = scheduler.numbers(arguments.iteration)
         keys = [numbers[name] for name in sorted(numbers)]
         return {
@@ -174,7 +184,7 @@ class EventLoop:
                 "sample_ids", np.arange(n_samples) if ids is None else ids, np.int64, shape=(n_samples,)
             ),
             "initial": arrays.input("state", arguments.state, shape=(n_samples, net.n_neurons), finite=True),
-            "key_parameters": arrays.input("scheduler.numbers", keys, float, finite=True),
+            "key_parameters": arrays.input("scheduler.numbers", keys or None, float, finite=True),
         }
 
     def _record(self, shape) -> dict:

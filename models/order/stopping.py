@@ -86,9 +86,11 @@ def parse_stop(text) -> Stop:
         return drained()
     if text == "first-output":
         return first_output(scope="sample")
-    if str(text).isdigit():
+    if str(text).isascii() and str(text).isdecimal() and len(str(text)) < 10:
         return further_steps(int(text), scope="sample")
-    raise NetworkError(f"stop = '{text}' is unknown; use drained, first-output or a number of further forward steps.")
+    raise NetworkError(
+        f"stop = '{text!s:.40}' is unknown; use drained, first-output or a number of further forward steps."
+    )
 
 
 def as_stop(stop: Stop | str | int) -> Stop:

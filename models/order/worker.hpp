@@ -3,6 +3,20 @@
 #include "order/queues.hpp"
 #include "order/record.hpp"
 
+// Ascending; few numbers by counting how many are smaller, as no processor foresees how random ones compare.
+static inline void sort_distinct(std::vector<int32_t>& items) {
+    const size_t n = items.size(), room = (n + 15) / 16 * 16;
+    if (std::is_sorted(items.begin(), items.end())) return;
+    if (n > 64) return std::sort(items.begin(), items.end());
+    int32_t from[64];
+    std::fill(std::copy(items.begin(), items.end(), from), from + room, INT32_MAX);
+    for (size_t i = 0; i < n; i++) {
+        int32_t before = 0;
+        for (size_t k = 0; k < room; k++) before += from[k] < from[i];
+        items[(size_t)before] = from[i];
+    }
+}
+
 // One sample at a time: what waits, how the next group is chosen, when to stop, what is counted and recorded. Derived
 // has `R take(source)`: what a waiting source carries, which then waits no more.
 template <class Derived> class EventLoopWorker {
@@ -66,9 +80,16 @@ template <class Derived> class EventLoopWorker {
             aborted |= failed(queues[k]);
         }
         queued -= (int64_t)group.size();
-        if (group.size() > 1) std::sort(group.begin(), group.end());  // a group is a set: one order of summation
+        sort_distinct(group);  // a group is a set: one order of summation
         amounts.resize(group.size());
         for (size_t i = 0; i < group.size(); i++) amounts[i] = self().take(group[i]);
+    }
+    // Of input that queues: what the first forward step receives, so that none is empty while something waits.
+    void select_first() {
+        counters[QUEUE_MAX] = queued;
+        n_forward = -1;  // the step before the first: its random numbers are those of no other choice
+        select();
+        n_forward = 0;
     }
     void note_delivery(const int32_t* sources, const R* carried, int64_t count) {
         counters[N_DELIVERED] += count;
@@ -93,7 +114,7 @@ template <class Derived> class EventLoopWorker {
             record->groups_end.push_back((int32_t)record->group.size());
             record->received_end.push_back((int32_t)record->received.size());
         }
-        aborted = counters[N_SPIKES] > run->max_spikes;
+        aborted |= counters[N_SPIKES] > run->max_spikes;
         stopped = !aborted && !run->lockstep && must_stop();
         return !aborted && !stopped;
     }
@@ -138,7 +159,7 @@ template <class Derived> class EventLoopWorker {
     // In lockstep the batch stops when every sample wants to; what was just delivered is lost.
     bool must_stop() const {
         switch (run->stop_rule) {
-            case AFTER_OUTPUT: return since_output >= run->stop_value + (run->lockstep ? 2 : 0);
+            case AFTER_OUTPUT: return since_output >= run->stop_value + (run->lockstep ? 1 : 0);
             case SPIKE_BUDGET: return spikes_before + counters[N_SPIKES] >= run->stop_value;
             case STEP_BUDGET: return steps_before + counters[N_FORWARD] >= run->stop_value;
             default: return false;

@@ -6,8 +6,9 @@ from brian2 import NeuronGroup, Synapses, TimedArray, check_units, linked_var, m
 
 from brian2grad.equations import ModelError
 from brian2grad.equations.brian.extraction import neuron_of
+from brian2grad.equations.brian.jacobians import neuron_jacobians
 from brian2grad.equations.brian.pathways import pathways_of, targets_of
-from brian2grad.equations.statements import symbol
+from brian2grad.equations.statements import Gate, symbol
 
 
 def group_of(model="dv/dt = -v/tau : 1", threshold="v > 1", reset="v = 0", **arguments):
@@ -88,7 +89,6 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refusals_name_the_expression_and_the_remedy(case):
-    from brian2grad.equations.brian.jacobians import neuron_jacobians
 
     arguments, message = REFUSED[case]
     group = group_of(**arguments)
@@ -107,24 +107,51 @@ def test_user_functions_and_linked_variables_are_refused():
     one = group_of()
     two = group_of("dv/dt = (x - v)/tau : 1\nx : 1 (linked)")
     two.x = linked_var(one, "v")
-    with pytest.raises(ModelError, match="'x' is linked to another group"):
+    with pytest.raises(ModelError, match="'x' is linked to a variable of another group that changes in time"):
         neuron_of(two, NAMES)
+
+
+def test_conditions_in_expressions_become_switches():
+    v, tau = symbol("v"), symbol("tau")
+    flow = neuron_of(group_of("dv/dt = -v*int(v >= 0.5 and not v > 2 or v < -1)/tau : 1"), NAMES).system.flow["v"]
+    for value, on in ((0.7, 1), (0.3, 0), (2.5, 0), (-3, 1)):
+        found = flow.xreplace({v: sympy.Float(value), tau: sympy.Float(1)}).replace(Gate, _step)
+        assert float(found) == -value * on
+
+
+def _step(x):
+    return sympy.Integer(bool(x > 0))
+
+
+def test_a_switch_is_differentiated_where_both_sides_meet_and_refused_elsewhere():
+    v = symbol("v")
+    joined = neuron_jacobians(neuron_of(group_of("dv/dt = (1 - (v - 0.5)*int(v > 0.5))/ms : 1"), NAMES))
+    assert sympy.simplify(joined.flow_x[0] + Gate(v - 0.5) / symbol("ms")) == 0
+    with pytest.raises(ModelError, match=r"'int\(v - 0.5 > 0\)' switches where 'v' crosses a value"):
+        neuron_jacobians(neuron_of(group_of("dv/dt = (1 - v*int(v > 0.5))/ms : 1"), NAMES))
+    group = group_of("dv/dt = -v/ms : 1\ndu/dt = -u/ms : 1", reset="v = u*int(u > 0.5)")
+    reset = neuron_jacobians(neuron_of(group, NAMES))
+    names = [x.name for x in reset.x]
+    assert reset.reset_x[names.index("v"), names.index("u")] == Gate(symbol("u") - 0.5)
 
 
 @pytest.mark.parametrize(
     ("model", "arguments", "message"),
     [
-        ("w : 1", {"on_post": "w += 1"}, "only on_pre is supported"),
-        ("w : 1", {"on_pre": "w += 1"}, "alters 'w', which is not a variable of the target"),
         ("w : 1", {"on_pre": "v_pre += w"}, "alters 'v_pre'"),
         ("w : 1", {"on_pre": "v_post += w*v_pre"}, "'v_pre' is a variable of the source that changes in time"),
         ("total_post = w : 1 (summed)\nw : 1", {}, "summed variables couple neurons"),
-        ("dx/dt = -x/tau : 1 (event-driven)", {"on_pre": "v_post += x"}, "differential equations of synapses"),
+        ("dx/dt = -x/tau : 1 (clock-driven)", {"on_pre": "v_post += x"}, "'x' is integrated in every time step"),
+        (
+            "w : 1",
+            {"on_pre": {"path": "v_post += w"}, "on_event": {"path": "other"}},
+            "'path' follows the event 'other'",
+        ),
         ("w : 1", {"on_pre": "v_post += w*rand()"}, "draw the random numbers once"),
     ],
 )
 def test_synapses_that_are_refused(model, arguments, message):
-    group = group_of("dv/dt = -v/tau : 1\ntotal : 1")
+    group = group_of("dv/dt = -v/tau : 1\ntotal : 1", events={"other": "v > 2"})
     synapses = Synapses(group, group, model, **arguments)
     with pytest.raises(ModelError, match=message):
         pathways_of(synapses, neuron_of(group, NAMES, targets_of(synapses)), NAMES)

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import time
 
 import numpy as np
 import pytest
@@ -21,9 +22,19 @@ from brian2 import (
     pF,
 )  # fmt: skip
 
-from brian2grad.equations import ModelError
-from brian2grad.equations.ready import READY, adaptive_lif, adex, gif, leaky_integrate_and_fire, moving_threshold
+from brian2grad.equations import ModelError, derive_adjoint, spiking_gamma
+from brian2grad.equations.brian.extraction import neuron_of
+from brian2grad.equations.ready import (
+    READY,
+    adaptive_lif,
+    adex,
+    exact_spiking_gamma,
+    gif,
+    leaky_integrate_and_fire,
+    moving_threshold,
+)
 from brian2grad.equations.ready.base import SYNAPSES
+from brian2grad.equations.statements import Gate, symbol, unit_values
 
 DRIVE = {"qif": 400 * pA, "izhikevich": 250 * pA, "eif": 900 * pA, "adex": 900 * pA, "hodgkin-huxley": 2 * nA}
 
@@ -109,3 +120,29 @@ def test_gif_has_as_many_kernels_as_asked_for():
 def test_what_does_not_fit_is_named(call, text):
     with pytest.raises(ModelError, match=re.escape(text)):
         call()
+
+
+def test_exact_spiking_gamma_is_the_neuron_that_is_trained_decoded():
+    """Flow, threshold and reset of `spiking_gamma` with its numbers put in; only the drive is new."""
+    own = neuron_of(exact_spiking_gamma(3)).system
+    other = neuron_of(spiking_gamma(3, [10, 15, 22.5] * ms, theta=0.1, memory="continuous")).system
+    numbers = {symbol(k): v for k, v in {"tau0": 0.01, "tau1": 0.015, "tau2": 0.0225, "theta": 0.1, "I_ext": 0}.items()}
+
+    def same(left, right):
+        left, right = (e.xreplace(numbers).xreplace(unit_values(e)).replace(Gate, lambda x: 1) for e in (left, right))
+        rng = np.random.default_rng(0)
+        point = {s: rng.uniform(0.1, 1) for s in sorted(left.free_symbols | right.free_symbols, key=str)}
+        return float(left.xreplace(point)) == pytest.approx(float(right.xreplace(point)), rel=1e-12)
+
+    assert set(own.states) == set(other.states)
+    assert all(same(own.flow[s], other.flow[s]) and same(own.reset[s], other.reset[s]) for s in own.states)
+    assert same(own.margin, other.margin)
+
+
+def test_adjoint_of_an_eight_bucket_gamma_neuron_is_derived_quickly_and_once():
+    start = time.process_time()
+    first = str(derive_adjoint(exact_spiking_gamma(8)))
+    between = time.process_time()
+    assert str(derive_adjoint(exact_spiking_gamma(8))) == first
+    assert between - start < 5
+    assert time.process_time() - between < 0.5 * (between - start)

@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib
 import matplotlib.style
@@ -14,12 +15,21 @@ from matplotlib.figure import Figure
 
 from brian2grad.models import SpikingGammaNetwork
 from brian2grad.training import EventArchive, Run, TrainingError
+from brian2grad.training.plots.asynchronous import draw_latency
 from brian2grad.training.plots.history import history_figure
-from brian2grad.training.plots.sample import by_activity, draw_evidence, pixels, simulation_figure, some_active
+from brian2grad.training.plots.sample import (
+    by_activity,
+    draw_evidence,
+    overloaded,
+    pixels,
+    simulation_figure,
+    some_active,
+)
 from brian2grad.training.plots.style import STYLE, STYLE_FILE, save_figure
 
 FIGURES = Path(__file__).resolve().parents[2] / "figures"
 SCRIPTS = sorted(path.stem for path in FIGURES.glob("*.py") if not path.stem.startswith("_"))
+SLOW = {"fit_recording", "mismatch", "studies"}
 MAGIC = {".png": b"\x89PNG", ".pdf": b"%PDF"}
 
 
@@ -35,7 +45,7 @@ def script(monkeypatch):
 
 
 @pytest.mark.figures
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n in SLOW)) for n in SCRIPTS])
 def test_script_draws(name, script, tmp_path):
     module = script(name)
     rc = dict(matplotlib.rcParams)
@@ -45,7 +55,10 @@ def test_script_draws(name, script, tmp_path):
         content = path.read_bytes()
         assert content.startswith(MAGIC[path.suffix])
         assert len(content) > 5000
-    assert {*tmp_path.iterdir()} == {*paths, tmp_path / f"{name}.npz"}
+    assert {*tmp_path.iterdir()} == {*paths, tmp_path / f"{name}.npz", tmp_path / f"{name}.md"}
+    caption = (tmp_path / f"{name}.md").read_text()
+    assert ("Claim:" in caption) == (name == "studies")
+    assert all(f"({path.name})" in caption for path in paths if path.suffix == ".png")
     assert dict(matplotlib.rcParams) == rc
 
 
@@ -96,7 +109,9 @@ def test_every_script_is_listed_with_its_claim(script):
 
 
 def test_library_and_figures_share_one_style_file():
-    assert [path for path in FIGURES.parent.rglob("*.mplstyle") if ".venv" not in path.parts] == [STYLE_FILE]
+    assert [path for path in FIGURES.parent.rglob("*.mplstyle") if not {".venv", "build"} & set(path.parts)] == [
+        STYLE_FILE
+    ]
     with matplotlib.style.context(STYLE_FILE):
         assert {key: matplotlib.rcParams[key] for key in STYLE} == STYLE
 
@@ -140,6 +155,28 @@ def test_decision_time_is_that_of_the_last_change():
     assert (decided, settled) == (1, pytest.approx(0.02))
     assert ax.get_title(loc="left") in ("", "Decision 1 from 20 ms, right: 2")
     assert draw_evidence(ax, np.arange(6) * 0.01, readout, first=6) is None
+
+
+def test_a_signal_beyond_one_spike_a_step_is_marked():
+    estimate = np.array([0, 1, 1.5, 1.75, 1.9])  # a jump of one, half of it forgotten in a step
+    assert overloaded(np.array([0, 2, 3, 4, 5]), estimate)
+    assert not overloaded(estimate + 0.5, estimate)
+    assert not overloaded(np.ones(5), np.zeros(5))  # silent: nothing says how large a spike would be
+
+
+@pytest.mark.parametrize("most", [0, 3, 200])
+def test_latencies_are_counted_in_whole_spikes(most):
+    """No bin ends between two numbers, and no axis has ticks there."""
+    spikes = np.array([0.0, most, most, np.inf])
+    result = SimpleNamespace(latency=lambda labels=None: SimpleNamespace(spikes=spikes))
+    ax = Figure().subplots()
+    draw_latency(ax, result, np.zeros(4, int))
+    edges = np.unique(ax.patches[0].get_xy()[:, 0])
+    assert np.all(edges % 1 == 0.5)
+    assert len(edges) <= 33
+    assert ax.patches[0].get_xy()[:, 1].max() == (3 if most == 0 else 2)
+    assert np.all(np.asarray(ax.get_xticks()) % 1 == 0)
+    assert np.all(np.asarray(ax.get_yticks()) % 1 == 0)
 
 
 def test_active_neurons_come_first():

@@ -1,5 +1,7 @@
 """Binning of events: nothing is lost, moved to another step or counted twice."""
 
+import warnings
+from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brian2grad.models import NetworkError, StepEvents, bin_events
-from brian2grad.models.events import times_of
+from brian2grad.models import events as events_module
+from brian2grad.models.events import EventsLeftOut, times_of
 
 
 def archive(samples, n_units=8, time_unit_us=1000):
@@ -226,3 +229,107 @@ def test_steps_cut_what_concatenate_joins():
         np.testing.assert_array_equal(getattr(joined, name), getattr(events, name))
     with pytest.raises(NetworkError, match="don't follow each other"):
         StepEvents.concatenate([parts[0], events.take([0])])
+
+
+# -- times that are long, late, or not on the grid ---------------------------------------------------------------------
+
+
+def recording(times, time_unit_us=1, **changes):
+    """One sample of unit 0 at the given times, whatever their type."""
+    events = {
+        "units": np.zeros(len(times), np.uint16),
+        "times": np.asarray(times),
+        "offsets": np.array([0, len(times)]),
+    }
+    return SimpleNamespace(**events | {"n_units": 1, "time_unit_us": time_unit_us} | changes)
+
+
+UNITS_US = st.sampled_from([0.1, 0.5, 1, 2, 10, 25, 100, 250, 1000, 1000 / 44.1, 1e6])
+STEPS_US = st.sampled_from([1, 3, 10, 62.5, 100, 250, 1000 / 3, 1000, 1500, 10_000, 1e6])
+
+
+@given(unit=UNITS_US, step=STEPS_US, index=st.integers(0, 2**53), shift=st.sampled_from([-1, 0, 1]))
+@settings(max_examples=300, deadline=None)
+def test_steps_are_exact_to_2_to_the_53(unit, step, index, shift):
+    """Against fractions: the first time of step `index`, and its neighbours."""
+    ratio = Fraction(step).limit_denominator(1000) / Fraction(unit).limit_denominator(1000)  # units in a step
+    time = -(-index * ratio.numerator // ratio.denominator) + shift
+    if 0 <= time <= 2**53 and time // ratio < 2**53:
+        found = events_module._Grid(unit, step * us)(np.array([time], np.uint64))
+        assert found.tolist() == [time // ratio]
+
+
+@pytest.mark.parametrize(
+    ("unit", "step", "hours"), [(10, 0.25, 1.4), pytest.param(100, 1, 13.9, marks=pytest.mark.long)]
+)
+def test_on_grid_events_stay_in_their_step_after_hours(unit, step, hours):
+    per_step = round(step * 1000 / unit)
+    last = int(hours * 3.6e9 / unit) // per_step  # steps
+    steps = np.arange(last - 50, last + 1)
+    binned = bin_events(recording(np.r_[0, steps * per_step], unit), step * ms, last + 1)
+    np.testing.assert_array_equal(np.flatnonzero(np.diff(binned.ptr)), np.r_[0, steps])
+
+
+def test_events_after_the_end_are_counted_and_reported():
+    events = archive([[(0, 5), (1, 15), (2, 25), (2, 25)], [(3, 19), (3, 20)]])
+    with pytest.warns(EventsLeftOut, match=r"^3 of 6 events lie after the end of their sample at 0.02 s and"):
+        binned = bin_events(events, 10 * ms, 2)
+    assert binned.values.sum() == 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bin_events(events, 10 * ms, 3)
+        bin_events(events, 10 * ms)
+
+
+UNIX = 1_764_200_000  # seconds since 1970
+
+
+@pytest.mark.parametrize(
+    ("times", "unit"),
+    [
+        (UNIX * 10**6 + np.arange(0, 10**6, 2000), 1),
+        (UNIX * 10**3 + np.arange(0, 1000, 2), 1000),
+        (UNIX + np.array([0, 1, 2]), 1e6),
+        (7_200_000_000 + np.arange(0, 10**6, 2000), 1),  # two hours after the camera was switched on
+        (np.arange(2**63 - 5, 2**63 - 1), 1),
+    ],
+)
+@pytest.mark.parametrize("n_steps", [None, 20])
+def test_times_from_another_origin_are_refused(times, unit, n_steps):
+    for kind in (np.int64, np.uint64):
+        events = recording(times.astype(kind), unit)
+        with pytest.raises(NetworkError, match=r"sample 0 start at [\de.+]+ s, .* subtract the first time"):
+            bin_events(events, 1 * ms, n_steps)
+    events.times = times - np.repeat(times[events.offsets[:-1]], np.diff(events.offsets))  # the remedy of the message
+    assert len(bin_events(events, 1 * ms).units)
+
+
+def test_a_late_sample_among_others_is_named():
+    events = archive([[(0, 0), (0, 900)], [], [(1, 5)], [(2, 4_000_000), (2, 4_000_800)]])
+    with pytest.raises(NetworkError, match="times of sample 3 start at 4000 s"):
+        bin_events(events, 10 * ms)
+    bin_events(archive([[(0, 0), (0, 900)], [(1, 9500)]]), 10 * ms)  # late for its length, but within ten seconds
+    bin_events(archive([[(0, 0), (0, 5_000_000)], [(1, 4_000_000)]]), 1000 * ms)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"times": np.array([-1, 5])}, r"times\[0\] = -1; expected numbers from 0\."),
+        ({"times": np.array([0.5, 1.5])}, "times have type float64"),
+        ({"units": np.array([0, 1])}, r"units\[1\] = 1; expected numbers from 0 to 0\."),
+        ({"units": np.array([0, -3])}, r"units\[1\] = -3; expected"),
+        ({"units": np.array([0])}, "There are 1 units and 2 times"),
+        ({"offsets": np.array([0, 1])}, "expected them to ascend from 0 to the 2 events"),
+        ({"offsets": np.array([0, 3, 2])}, "expected them to ascend"),
+        ({"offsets": np.array([1, 2])}, "expected them to ascend"),
+    ],
+)
+def test_malformed_recordings_are_refused(changes, text):
+    with pytest.raises(NetworkError, match=text):
+        bin_events(recording(**{"times": np.array([3, 5])} | changes), 1 * ms)
+
+
+def test_an_absurd_number_of_steps_is_refused():
+    with pytest.raises(NetworkError, match="1 samples of 5000000000001 steps are too many; choose a longer dt"):
+        bin_events(recording(np.array([0, 5_000_000])), 1e-6 * us)

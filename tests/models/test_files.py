@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import errno
 import os
 
 import pytest
@@ -36,3 +37,10 @@ def test_only_regular_files_are_replaced_and_links_stay_links(tmp_path):
         temporary.write_text("content")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "target").read_text() == "content"
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    """The system names no file where a write fails; whoever reads the message wants it."""
+    with pytest.raises(OSError, match="No space left") as caught, atomic(tmp_path / "picture.png"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "picture.png")

@@ -51,9 +51,7 @@ def test_round_trip(options, tmp_path):
 
 
 def test_the_old_word_for_the_continuous_memory_loads(network, tmp_path):
-    network.save(tmp_path / "n.h5")
-    with h5py.File(tmp_path / "n.h5", "r+") as file:
-        file.attrs["config"] = file.attrs["config"].replace('"continuous"', '"exact"')
+    save_network(tmp_path / "n.h5", "gamma", network.config() | {"memory": "exact"}, network.parameters)
     loaded = SpikingGammaNetwork.load(tmp_path / "n.h5")
     assert loaded.memory == "continuous"
     assert loaded.config() == network.config()
@@ -70,7 +68,21 @@ def test_every_option_is_stored(network):
     import inspect
 
     options = set(inspect.signature(SpikingGammaNetwork.__init__).parameters) - {"self", "ratio", "threads"}
-    assert set(network.config()) == options
+    assert set(network.config()) == options - {"input", "layers"}  # what sizes say, too
+    layered = SpikingGammaNetwork(input=(1, 4, 4), layers=["3c3", "2"], K=2)
+    assert set(layered.config()) == options
+
+
+def test_a_layered_network_loads(tmp_path):
+    network = SpikingGammaNetwork(input=(1, 4, 4), layers=["3c3", "5", "2"], K=2)
+    network.save(tmp_path / "n.h5")
+    loaded = SpikingGammaNetwork.load(tmp_path / "n.h5")
+    assert loaded.config() == network.config()
+    for name, value in network.parameters.items():
+        np.testing.assert_array_equal(loaded.parameters[name], value)
+    save_network(tmp_path / "n.h5", "gamma", network.config() | {"layers": ["3c3", "9999999", "2"]}, network.parameters)
+    with pytest.raises(NetworkError, match=r"n\.h5: layers = .* need more than the \d+ numbers in the file"):
+        SpikingGammaNetwork.load(tmp_path / "n.h5")
 
 
 def test_options_may_be_overridden_when_loading(network, tmp_path):
@@ -84,7 +96,7 @@ def test_file_is_readable_without_the_library(network, tmp_path):
     network.save(tmp_path / "n.h5")
     with h5py.File(tmp_path / "n.h5") as file:
         assert file.attrs["kind"] == "gamma"
-        assert "version 1" in file.attrs["format"]
+        assert "version 2" in file.attrs["format"]
         assert json.loads(file.attrs["config"])["sizes"] == [6, 5, 4, 3]
         np.testing.assert_array_equal(file["layer2/w"][()], network.parameters["layer2.w"])
 
@@ -179,3 +191,76 @@ def test_failed_save_keeps_the_old_file(network, tmp_path, monkeypatch):
         network.save(tmp_path / "n.h5")
     assert (tmp_path / "n.h5").read_bytes() == before
     assert os.listdir(tmp_path) == ["n.h5"]
+
+
+def with_first_version(path, network):
+    """Write a file as the first version did: without a checksum."""
+    with h5py.File(path, "w") as file:
+        file.attrs["format"], file.attrs["kind"] = "brian2grad network, version 1", "gamma"
+        file.attrs["config"] = json.dumps(network.config())
+        for name, value in network.parameters.items():
+            file[name.replace(".", "/")] = value
+
+
+def test_a_file_of_the_first_version_loads_and_says_that_it_has_no_checksum(network, tmp_path):
+    with_first_version(tmp_path / "n.h5", network)
+    with pytest.warns(UserWarning, match=r"n\.h5 has no checksum: an older version wrote it\. Save it again\."):
+        loaded = SpikingGammaNetwork.load(tmp_path / "n.h5")
+    np.testing.assert_array_equal(loaded.parameters["layer1.w"], network.parameters["layer1.w"])
+
+
+def test_every_changed_byte_is_noticed(network, tmp_path):
+    path = tmp_path / "n.h5"
+    network.save(path)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for place in [0, 20, 40, 100, 511, 512, 600, len(whole) - 1, *rng.integers(0, len(whole), 12)]:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        with pytest.raises(NetworkError, match=r"n\.h5 (is damaged or|was made by a newer version)"):
+            SpikingGammaNetwork.load(path)
+
+
+def test_a_newer_format_is_named_wherever_it_says_so(network, tmp_path):
+    path = tmp_path / "n.h5"
+    network.save(path)
+    whole = path.read_bytes()
+    newer = r"n\.h5 was made by a newer version of brian2grad \(format [39]\); update brian2grad"
+    path.write_bytes(whole.replace(b"brian2grad file, version 2", b"brian2grad file, version 3"))
+    with pytest.raises(NetworkError, match=newer):
+        SpikingGammaNetwork.load(path)
+    path.write_bytes(whole.replace(b"brian2grad network, version 2", b"brian2grad network, version 9"))
+    with pytest.raises(NetworkError, match=newer):
+        SpikingGammaNetwork.load(path)
+
+
+def test_a_file_that_lost_its_checksum_is_refused(network, tmp_path):
+    path = tmp_path / "n.h5"
+    with_first_version(path, network)
+    with h5py.File(path, "r+") as file:
+        file.attrs["format"] = "brian2grad network, version 2"
+    with pytest.raises(NetworkError, match="its beginning, which holds its checksum, is missing"):
+        SpikingGammaNetwork.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            {"sizes": [2**30, 2**30, 2]},
+            r"sizes = \[1073741824, 1.* and K = 3 need more than the \d+ numbers",
+        ),
+        ({"K": 10**12}, r"K = 1000000000000 need more than"),
+        ({"sizes": "many"}, r"sizes = 'many'; expected"),
+        ({"sizes": [6, -5, 4, 3]}, r"sizes = \[6, -5, 4, 3\]; expected"),
+        ({"surprise": 3}, r"its configuration describes no network \(.*surprise"),
+        ({"tau": "long"}, r"its configuration describes no network"),
+        ({"theta": [0.3, -0.7]}, r"theta = \[0\.3, -0\.7\] must be positive"),
+    ],
+)
+def test_a_configuration_that_fits_no_network_is_one_line(network, tmp_path, change, text):
+    save_network(tmp_path / "n.h5", "gamma", network.config() | change, network.parameters)
+    with pytest.raises(NetworkError, match=text) as caught:
+        SpikingGammaNetwork.load(tmp_path / "n.h5")
+    assert str(tmp_path / "n.h5") in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -130,6 +130,11 @@ class DenseGamma:
                 self.deliver(int(unit), x[unit])
             else:
                 self.join(int(unit), x[unit], x[unit], 0.0)
+        if not self.network.prioritised:
+            self.step = -1
+            for source in self.choose():
+                self.deliver(source, self.queue.pop(source)[1])
+            self.step = 0
         while True:
             busy = [layer for layer in self.layers if layer.reached or layer.again.any()]
             if not busy and not self.queue:

@@ -69,6 +69,9 @@ class DenseNetwork:
             self.deliver(np.flatnonzero(x), x)
         else:
             self.q[: self.n_in] += x
+            self.step = -1
+            self.take()
+            self.step = 0
 
     def draw(self, purpose):
         field = field_of(self.seed, self.sample, self.t, self.step, purpose)
@@ -99,11 +102,15 @@ class DenseNetwork:
         self.count += fire
         self.q[self.n_in :] += fire
         self.order += [(self.step, j) for j in np.flatnonzero(fire)]
+        self.take()
+        self.step += 1
+
+    def take(self):
+        """Choose the group that the next forward step receives."""
         group = self.choose()
         multiplicity = self.q.copy()
         self.q[group] = 0
         self.deliver(group, multiplicity)
-        self.step += 1
 
     def choose(self):
         queued = np.flatnonzero(self.q)

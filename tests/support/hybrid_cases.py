@@ -145,4 +145,50 @@ def adex():
     return case([group, spikes, feed], loss, wrt, 40 * ms, constants)
 
 
+def fed_by_changing_synapses(model, **arguments):
+    """Two neurons and fourteen input spikes, through four synapses with variables of their own."""
+    rng = np.random.default_rng(1)
+    spikes = SpikeGeneratorGroup(2, rng.integers(0, 2, 14), np.sort(rng.uniform(1, 25, 14)).round(2) * ms)
+    group = NeuronGroup(
+        2, "dv/dt = (I - v)/tau_m : 1 (unless refractory)\ndI/dt = -I/tau_s : 1",
+        threshold="v > theta", reset="v = 0", refractory=1 * ms, method="exact",
+    )  # fmt: skip
+    synapses = Synapses(spikes, group, model, **arguments)
+    synapses.connect()
+    synapses.pre.delay = "(1 + 0.3*i + 0.17*j)*ms"
+    loss = spike_loss("sin(t/(5*ms))", group) + final_loss("v*I", group)
+    wrt = [(synapses.pre, "delay"), (spikes, "spike_time"), (group, "theta"), (group, "tau_m")]
+    return group, spikes, synapses, loss, wrt, {"tau_m": 10 * ms, "tau_s": 4 * ms, "theta": 0.5}
+
+
+def short_term_plasticity():
+    """Tsodyks and Markram's synapse: facilitation u, depression x."""
+    model = """dx/dt = (1 - x)/tau_d : 1 (event-driven)
+               du/dt = -u/tau_f : 1 (event-driven)
+               tau_d : second (constant)
+               U : 1 (constant)
+               w : 1"""
+    on_pre = "u += U*(1 - u); released = u*x; I_post += w*released; x -= released"
+    group, spikes, synapses, loss, wrt, constants = fed_by_changing_synapses(model, on_pre=on_pre)
+    synapses.x, synapses.u, synapses.U, synapses.tau_d = 0.9, 0.1, 0.3, [20, 30, 25, 15] * ms
+    synapses.w = [9, 8, 7, 10]
+    wrt += [(synapses, n) for n in ("x", "u", "U", "tau_d", "tau_f", "w")]
+    return case([group, spikes, synapses], loss, wrt, 30 * ms, constants | {"tau_f": 50 * ms})
+
+
+def traces(post_delay=0):
+    """Plasticity by the timing of spikes on both sides, with limits."""
+    model = """dapre/dt = -apre/taupre : 1 (event-driven)
+               dapost/dt = -apost/taupost : 1 (event-driven)
+               w : 1"""
+    on_pre = "I_post += w; apre += dpre; w = clip(w + apost, 0, most)"
+    on_post = "apost += dpost; w = clip(w + apre, 0, most)"
+    group, spikes, synapses, loss, wrt, constants = fed_by_changing_synapses(model, on_pre=on_pre, on_post=on_post)
+    synapses.w, synapses.post.delay = [2.5, 2.1, 2.4, 2.6], post_delay * ms
+    wrt += [(synapses, n) for n in ("w", "apre", "apost", "taupre", "taupost", "dpre", "dpost", "most")]
+    wrt += [(synapses.post, "delay")] if post_delay else []
+    constants |= {"taupre": 15 * ms, "taupost": 20 * ms, "dpre": 0.3, "dpost": -0.2, "most": 3.0}
+    return case([group, spikes, synapses], loss, wrt, 30 * ms, constants)
+
+
 CASES = {f.__name__: f for f in (lif_current, lif_delta, lif_induced, conductance, adaptive, adex)}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from brian2 import Hz, ms
 
-from brian2grad.models import SpikingGammaNetwork
+from brian2grad.models import SpikingGammaNetwork, StepEvents
 from brian2grad.training import EventArchive, TrainingError, TrainingOptions, make_task, train
 from brian2grad.training.configuration import encoder, load_tasks
 from brian2grad.training.data import AudioArchive, Cochlea, DataError, load, load_splits
@@ -296,3 +296,22 @@ def test_encoder_of_a_configuration(root):
     config["data"]["cochlea"]["loudness"] = 3
     with pytest.raises(TrainingError, match=r"data.cochlea"):
         encoder(config)
+
+
+def test_a_camera_is_shifted_in_all_directions():
+    """One pixel of 10 x 10, both polarities, 400 samples: all 25 places of shift 2, each about equally often."""
+    side, n = 10, 400
+    counts = np.zeros((n, 1, 2 * side * side))
+    here = [p * side * side + 5 * side + 4 for p in (0, 1)]
+    counts[:, 0, here] = 1
+    after = augment(StepEvents.from_dense(counts, 1e-3), np.random.default_rng(1), shift=2)
+    moves = np.zeros((5, 5), int)
+    for sample in range(n):
+        units = np.flatnonzero(after.dense(sample)[0])
+        polarity, place = np.divmod(units, side * side)
+        assert polarity.tolist() == [0, 1]
+        assert place[0] == place[1]
+        y, x = divmod(int(place[0]), side)
+        moves[y - 5 + 2, x - 4 + 2] += 1
+    assert moves.sum() == n
+    assert moves.min() >= 4  # 16 expected

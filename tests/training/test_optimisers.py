@@ -66,3 +66,24 @@ def test_ramps_end_at_one_and_stay(name, quarter):
 def test_refusals(call, text):
     with pytest.raises(TrainingError, match=text):
         call()
+
+
+def test_schedules_have_the_published_values():
+    warm = [schedule_factor("constant", step, 10, warmup=4) for step in range(6)]
+    assert warm == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    cosine = [schedule_factor("cosine", step, 12, warmup=4) for step in (4, 6, 8, 12, 20)]
+    np.testing.assert_allclose(cosine, [1, 0.5 * (1 + np.sqrt(0.5)), 0.5, 0, 0], atol=1e-15)
+    assert [ramp("linear", 3, p) for p in (-1, 0, 0.25, 1, 2)] == [3, 3, 2.5, 1, 1]
+    np.testing.assert_allclose(ramp("cosine", 3, 0.25), 3 - 2 * 0.5 * (1 - np.sqrt(0.5)))
+    np.testing.assert_allclose(ramp("cosine", 0.5, 0.5), 0.75)
+
+
+def test_adam_is_the_published_one_where_gradients_are_tiny():
+    """Kingma & Ba 2015, algorithm 1, with gradients of the size of epsilon, where its place matters."""
+    gradients = [1e-8, -3e-8, 2e-8, 0.0]
+    parameters, optimiser, m, v, theta = {"w": np.zeros(1)}, Adam(0.1), 0.0, 0.0, 0.0
+    for t, g in enumerate(gradients, start=1):
+        optimiser.step(parameters, {"w": np.array([g])})
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        theta -= 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        np.testing.assert_allclose(parameters["w"], theta, rtol=1e-9)

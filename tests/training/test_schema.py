@@ -9,11 +9,12 @@ import pytest
 from brian2grad import SpikingGammaNetwork
 from brian2grad.training.asynchronous.configuration import AsyncConfiguration
 from brian2grad.training.configuration.schema import Section
+from brian2grad.training.exact.configuration import ExactConfiguration
 from brian2grad.training.gamma.configuration import GammaConfiguration
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = sorted((ROOT / "training" / "recipes").glob("*.toml"))
-KINDS = {"gamma": GammaConfiguration, "async": AsyncConfiguration}
+KINDS = {"gamma": GammaConfiguration, "async": AsyncConfiguration, "exact": ExactConfiguration}
 
 
 def entries(section):

@@ -6,14 +6,29 @@ from typing import Annotated, Literal
 
 import numpy as np
 from brian2 import ms
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 
 from ...models.asynchronous.losses import AsyncLoss
 from ...models.asynchronous.network import AsynchronousNetwork
 from ...models.gradients import CHOICES, Online, Unlayered
 from ...models.order.orders import ForwardGroups
+from ...models.topology.plan import plan_of
+from ..configuration.layers import structure
 from ..configuration.orders import MIXED, MIXED_GROUPS, make_scheduler, mixed_order, parse_group
-from ..configuration.schema import Configuration, ForwardGroup, Order, Untimed, section_of
+from ..configuration.recipes import check_size
+from ..configuration.schema import (
+    Configuration,
+    ForwardGroup,
+    Layers,
+    NaturalNumber,
+    NotNegative,
+    Order,
+    Part,
+    Positive,
+    Untimed,
+    Width,
+    section_of,
+)  # fmt: skip
 from ..errors import TrainingError
 from ..loop import TrainingOptions
 from ..runs import Run
@@ -26,35 +41,42 @@ _PLAIN = ("weight_scale", "refractory", "refractory_dropout", "spike_dropout", "
 class AsyncNetwork(Order):
     """``[network]``: membranes, thresholds (the output's may be its own) and the order of training."""
 
-    hidden: list[PositiveInt]
-    n_classes: PositiveInt | None = None
-    tau_m_ms: PositiveFloat = 10.0
-    output_tau_m_ms: PositiveFloat | None = None
-    V_th: float = 0.3
-    output_V_th: float | None = None
-    weight_scale: float | list[float] | None = None
+    hidden: Layers
+    input: Annotated[list[Width], Field(min_length=1, max_length=3)] | None = None
+    n_classes: Width | None = None
+    tau_m_ms: Positive = 10.0
+    output_tau_m_ms: Positive | None = None
+    V_th: Positive = 0.3
+    output_V_th: Positive | None = None
+    weight_scale: Positive | Annotated[list[Positive], Field(min_length=1)] | None = None
     refractory: bool | None = None
-    refractory_dropout: float | None = None
-    spike_dropout: float | None = None
-    input_dropout: float | None = None
-    sigma: float | None = None
+    refractory_dropout: Part | None = None
+    spike_dropout: Part | None = None
+    input_dropout: Part | None = None
+    sigma: NotNegative | None = None
     dtype: Literal["float32", "float64"] | None = None
 
 
-_Gradient = section_of(Unlayered, **{name: Literal[words] for name, words in CHOICES.items()})
+_Gradient = section_of(
+    Unlayered, steepness=Positive | None, scale=Positive, truncate=NaturalNumber,
+    **{name: Literal[words] for name, words in CHOICES.items()},
+)  # fmt: skip
 
 
 class UnlayeredTable(_Gradient):
     """``[unlayered]``: the surrogate gradient, what it trains, and the orders it is taken in."""
 
-    clip: Annotated[float, Field(ge=0)] | None = 1.0
-    groups: list[ForwardGroup] | None = None
+    clip: NotNegative | None = 1.0
+    groups: Annotated[list[ForwardGroup], Field(min_length=1)] | None = None
     trained: list[Literal["w", "V_th", "tau_m", "tau", "sigma"]] = ["w"]
-    mixed_schedulers: list[Untimed] = list(MIXED)
-    mixed_groups: list[ForwardGroup] = list(MIXED_GROUPS)
+    mixed_schedulers: Annotated[list[Untimed], Field(min_length=1)] = list(MIXED)
+    mixed_groups: Annotated[list[ForwardGroup], Field(min_length=1)] = list(MIXED_GROUPS)
 
 
-LossTable = section_of(AsyncLoss, kind=Kind)
+LossTable = section_of(
+    AsyncLoss, kind=Kind, smoothing=Part, latency_scale=Positive, activity=NotNegative,
+    **dict.fromkeys(("gain", "total", "total_gain", "first", "haste"), NotNegative),
+)  # fmt: skip
 
 
 class AsyncConfiguration(Configuration):
@@ -80,11 +102,17 @@ def build(config: dict, task: Task, seed: int, threads: int | None = None) -> As
         raise TrainingError("This data set has a label for every step; asynchronous networks learn one per sample.")
     checked = AsyncConfiguration.read(config)
     network, gradient = checked.network, checked.unlayered
-    n_out, n_hidden = network.n_classes or task.n_classes, sum(network.hidden)
+    n_out, made = network.n_classes or task.n_classes, structure(network, task)
     name, order = network.scheduler or "random", network.given()
     groups = tuple(parse_group(group) for group in gradient.groups or ())
+    if "sizes" in made:
+        check_size(made["sizes"])
+        made = {"connectivity": made["sizes"]}
+        n_hidden = sum(network.hidden)
+    else:
+        n_hidden = sum(plan_of(**made).sizes[1:-1])
     return AsynchronousNetwork(
-        [task.events.n_units, *network.hidden, n_out],
+        **made,
         tau_m=_per_neuron(network.tau_m_ms, network.output_tau_m_ms, n_hidden, n_out) * ms,
         V_th=_per_neuron(network.V_th, network.output_V_th, n_hidden, n_out),
         dt=checked.data.dt_ms * ms,

@@ -6,12 +6,13 @@ import time
 
 from ...models.order.schedulers import TimedScheduler
 from ...models.order.stopping import Stop
-from ..tasks import Task
+from ..tasks import Task, check_labels
 from .evaluation import AsyncEvaluation, joined, summary
 
 
 def evaluate_async_brian2(network, task: Task, stop: Stop, device, seed, on_sample) -> tuple[AsyncEvaluation, int]:
     """Evaluate in Brian 2, one tick per forward step; the groups are those of the compiled engine."""
+    check_labels(task.labels, network.sizes[-1])
     run = network.brian2(
         task.events, device=device, stop=stop, progress=on_sample, **({} if seed is None else {"seed": seed})
     )
@@ -38,6 +39,7 @@ def continuous(network, archive, task: Task, scheduler: TimedScheduler, stop: St
     -------
     AsyncEvaluation
     """
+    check_labels(task.labels, network.sizes[-1])
     archive = archive[: len(task)].until(task.events.n_steps * task.events.dt)
     began = time.perf_counter()
     if engine == "brian2":

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...equations.display import DisplayedFields
 from ...models.checks import OWN
 from ...models.order.outcome import Outcome
 from ...models.order.stopping import DRAINED
 from ..errors import TrainingError
-from ..metrics import balanced_accuracy
-from ..tasks import Task
+from ..metrics import SpikingAnswers
+from ..tasks import Task, check_labels
 
 # Counters that are kept, and how those of a sample's timesteps come together.
 COUNTED = {
@@ -23,7 +22,7 @@ COUNTED = {
 
 
 @dataclass(repr=False)
-class AsyncEvaluation(DisplayedFields):
+class AsyncEvaluation(SpikingAnswers):
     """Result of running an asynchronous network over a task.
 
     Attributes
@@ -54,53 +53,15 @@ class AsyncEvaluation(DisplayedFields):
     n_classes: int
     settings: dict = field(default_factory=dict)
 
-    @property
-    def accuracy(self) -> float:
-        """Fraction of correct answers."""
-        return float((self.predictions == self.labels).mean())
-
-    @property
-    def balanced_accuracy(self) -> float:
-        """Mean over classes of the fraction recognised."""
-        return balanced_accuracy(self.labels, self.predictions)
-
-    @property
-    def spikes_per_neuron(self) -> float:
-        """Spikes per hidden and output neuron per sample."""
-        return float(self.spikes.sum() / len(self.spikes) / self.n_neurons)
-
-    @property
-    def decision_spikes(self) -> np.ndarray:
-        """Network spikes until the first and the correct output spike, nan where there is none, (n_samples, 2)."""
-        spikes = self.latency["spikes"].copy()
-        spikes[np.isinf(spikes)] = np.nan
-        return spikes
-
     def mean(self, name: str) -> float | None:
         """Mean of a counter over samples; ``None`` where the engine has no such count."""
         value = float(np.mean(self.counted[name]))
         return None if np.isnan(value) else value
 
-    def medians(self) -> dict:
-        """Medians of the decision latency over the samples that decided."""
-        table: dict = {}
-        for name, values in self.latency.items():
-            table[name] = {}
-            for column, which in enumerate(("first", "correct")):
-                found = values[np.isfinite(values[:, column]), column]
-                table[name][which] = float(np.median(found)) if len(found) else None
-        return table
-
     def report(self, network, task: Task) -> dict:
         """The JSON object that ``evaluate --json`` prints, without where and how it ran."""
         return {
-            "accuracy": self.accuracy,
-            "balanced_accuracy": self.balanced_accuracy,
-            "n_samples": len(self.predictions),
-            "spikes_per_neuron": self.spikes_per_neuron,
-            "spikes_per_second": self.spikes_per_neuron / self.duration,
-            "spikes_per_layer": [float(n) for n in self.spikes.mean(axis=0)],
-            "input_events": task.raw_events,
+            **self.shared_report(task),
             **{
                 name: self.mean(name)
                 for name in ("synaptic_operations", "threshold_tests", "forward_steps", "queue_max")
@@ -115,7 +76,7 @@ class AsyncEvaluation(DisplayedFields):
 
 def evaluate_async(
     network, task: Task, *, scheduler=None, forward_group=OWN, stop=DRAINED, dtype=None, batch=200, seed=None,
-    on_sample=None,
+    first_sample=0, on_sample=None,
 ) -> AsyncEvaluation:  # fmt: skip
     """Run a task through the compiled engine, without the dropouts of training.
 
@@ -127,17 +88,20 @@ def evaluate_async(
         Instead of the network's own.
     stop : Stop
     batch : int
+    first_sample : int
+        Number of the task's first sample, on which the random order depends, where it is a part of another task.
     on_sample : callable, optional
         Called with the number of samples done.
     """
     if task.per_step:
         raise TrainingError("This data set has a label for every step; asynchronous networks answer once per sample.")
+    check_labels(task.labels, network.sizes[-1])
     began, parts = time.perf_counter(), []
     for first in range(0, len(task), batch):
         ids = np.arange(first, min(first + batch, len(task)))
         result = network.run(
             task.events.take(ids), record=True, scheduler=scheduler, forward_group=forward_group,
-            stop=stop, dtype=dtype, seed=seed, sample_ids=ids,
+            stop=stop, dtype=dtype, seed=seed, sample_ids=first_sample + ids,
         )  # fmt: skip
         parts.append(summary(network, result, task.labels[ids]))
         if on_sample:

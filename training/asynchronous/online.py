@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...models.asynchronous.network import AsynchronousNetwork
+from ...models.checks import checked_units
 from ...models.events import StepEvents
 from ...models.gradients import accepted
 from ..errors import TrainingError
@@ -65,7 +66,7 @@ class AsynchronousLearner:
         Parameters
         ----------
         events : StepEvents, or sequence of int arrays
-            One timestep: `StepEvents` of one step, or the units that are active in each stream.
+            One timestep: `StepEvents` of one step, or the units that are active in each stream (once per event).
         labels : (n_streams,) array of int
             The same throughout a window.
 
@@ -96,7 +97,7 @@ class AsynchronousLearner:
 
     def _one_step(self, events) -> StepEvents:
         if not isinstance(events, StepEvents):
-            streams = [np.asarray(units, int) for units in events]
+            streams = [checked_units(units, self.network.n_inputs, TrainingError) for units in events]
             rows, units = np.repeat(np.arange(len(streams)), [len(s) for s in streams]), np.concatenate(streams)
             shape = (len(streams), 1, self.network.n_inputs)
             events = StepEvents.from_triples(rows, np.zeros_like(rows), units, shape, self.network.dt)

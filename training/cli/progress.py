@@ -1,13 +1,13 @@
-"""Progress on the terminal: one bar per epoch, one line per finished epoch."""
+"""Progress of a command: a bar per epoch in a terminal, lines in a file; one line per finished epoch."""
 
 from __future__ import annotations
 
 import contextlib
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..loop import BatchProgress
+from ..watching.progress import BatchProgress, Status, TrainingStatus
+from .voice import console
 
 
 class TrainingDisplay:
@@ -21,8 +21,9 @@ class TrainingDisplay:
     """
 
     def __init__(self, epochs: int, quiet: bool = False):
-        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.console = console()
         self.epochs = epochs
+        self._lines = None if self.console.is_terminal else TrainingStatus(epochs, quiet)
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
             BarColumn(bar_width=30),
@@ -36,14 +37,19 @@ class TrainingDisplay:
         self._task = None
 
     def __enter__(self):
-        self._progress.start()
+        if self._lines is None:
+            self._progress.start()
         return self
 
     def __exit__(self, *exception):
-        self._progress.stop()
+        if self._lines is None:
+            self._progress.stop()
 
     def batch(self, state: BatchProgress) -> None:
         """Show the running epoch."""
+        if self._lines is not None:
+            self._lines(state)
+            return
         values = {
             "epoch": state.epoch,
             "loss": state.loss,
@@ -67,10 +73,14 @@ class TrainingDisplay:
 @contextlib.contextmanager
 def counting(total: int, what: str, quiet: bool = False):
     """Bar over `total` items; yields a function to call with the number done."""
-    console = Console(stderr=True, quiet=quiet, highlight=False)
+    shown = console()
+    if quiet or not shown.is_terminal:
+        lines = Status(quiet or shown.quiet)
+        yield lambda done: lines.show(f"{what}: {done} of {total}")
+        return
     with Progress(
         TextColumn(what), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=console, transient=True,
+        console=shown, transient=True,
     ) as progress:  # fmt: skip
         task = progress.add_task("", total=total)
         yield lambda done: progress.update(task, completed=done)

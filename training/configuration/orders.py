@@ -13,6 +13,7 @@ from ...models.order.schedulers import (
     momentum_noise,
 )
 from ..errors import TrainingError
+from .recipes import whole_number
 
 MIXED = ("random", "momentum", "fifo", "layered")
 MIXED_GROUPS = (1, 4, 8, 16, "all")
@@ -50,9 +51,10 @@ def parse_group(value, name: str = "forward_group") -> int | None:
     """Forward group size: a whole number, or ``all`` (``None``)."""
     if value is None or value == "all":
         return None
-    if isinstance(value, bool) or not str(value).isdigit() or int(value) < 1:
-        raise TrainingError(f"{name} = '{value}': give a whole number >= 1, or all.")
-    return int(value)
+    number = None if isinstance(value, bool) else whole_number(value)
+    if not number:
+        raise TrainingError(f"{name} = '{value!s:.40}': give a whole number >= 1, or all.")
+    return number
 
 
 def mixed_order(options: dict, schedulers=MIXED, groups=MIXED_GROUPS) -> MixedOrder:

@@ -5,12 +5,27 @@ from __future__ import annotations
 from dataclasses import MISSING, fields
 from typing import Annotated, Any, Literal, Self, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from ..errors import TrainingError
 from ..loop import TrainingOptions
 
-ForwardGroup = Annotated[int, Field(ge=1)] | Literal["all"]
+# Bounds: what lies outside would overflow, take all memory or compute for days; each model narrows them where it must.
+Count = Annotated[int, Field(ge=1, le=10**6)]
+NaturalNumber = Annotated[int, Field(ge=0, le=10**6)]
+Width = Annotated[int, Field(ge=1, le=2**16)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Positive = Annotated[float, Field(gt=0, le=1e9)]
+NotNegative = Annotated[float, Field(ge=0, le=1e9)]
+Part = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Step = Annotated[float, Field(ge=1e-3, le=1e4)]
+Duration = Annotated[float, Field(gt=0, le=1e8)]
+Hidden = Annotated[list[Width], Field(min_length=1, max_length=32)]
+Layer = Annotated[str, Field(pattern="^[0-9A-Za-z_:<,]{1,80}$")]  # as `parse_layer` reads it
+Layers = Annotated[list[Width | Layer], Field(min_length=1, max_length=64)]
+Text = Annotated[str, Field(min_length=1, max_length=4096)]
+ForwardGroup = Annotated[int, Field(ge=1, le=10**9)] | Literal["all"]
 Scheduler = Literal["random", "momentum", "fifo", "lifo", "layered", "mixed", "timed"]
 Untimed = Literal["random", "momentum", "fifo", "lifo", "layered", "mixed"]
 Loss = Literal["cross_entropy", "squared_error"]
@@ -21,7 +36,7 @@ Optimiser = Literal["adam", "sgd"]
 class Section(BaseModel):
     """Table of a configuration file; an unknown entry is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     def given(self, *without: str) -> dict[str, Any]:
         """Entries that were given, but for some."""
@@ -47,7 +62,7 @@ class Section(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             where = f"{source}: " * bool(source) + f"{within}." * bool(within)
-            raise TrainingError(where + cls._explained(error.errors())) from None
+            raise TrainingError(where + " ".join(cls._explained(error.errors()).split())) from None
 
     @classmethod
     def _explained(cls, errors: list[dict]) -> str:
@@ -68,7 +83,7 @@ class Section(BaseModel):
             return f"{where} is missing."
         same = [e["msg"] for e in errors if e["loc"][: len(at)] == tuple(at)]
         wanted = " or ".join(dict.fromkeys(m.removeprefix("Input should be ") for m in same))
-        return f"{where} = {errors[0]['input']!r} must be {wanted}."
+        return f"{where} = {errors[0]['input']!r:.80} must be {wanted}."
 
 
 def section_of(kind: type, /, **narrower) -> type[Section]:
@@ -83,47 +98,53 @@ def section_of(kind: type, /, **narrower) -> type[Section]:
 class CochleaTable(Section):
     """``[data.cochlea]``: see `Cochlea`, which also knows the defaults."""
 
-    n_channels: int | None = None
-    f_min_hz: PositiveFloat | None = None
-    f_max_hz: PositiveFloat | None = None
+    n_channels: Annotated[int, Field(ge=1, le=4096)] | None = None
+    f_min_hz: Positive | None = None
+    f_max_hz: Positive | None = None
     spikes: Literal["hair-cell", "sigma-delta"] | None = None
-    cutoff_hz: PositiveFloat | None = None
-    compression: float | None = None
-    step_ms: PositiveFloat | None = None
-    tau_ms: PositiveFloat | None = None
-    thresholds: list[float] | None = None
-    adaptation: float | None = None
-    tau_adaptation_ms: PositiveFloat | None = None
-    floor: float | None = None
-    trim: float | None = None
-    version: int | None = None
+    cutoff_hz: Positive | None = None
+    compression: Annotated[float, Field(gt=0, le=1)] | None = None
+    step_ms: Annotated[float, Field(ge=0.1, le=100)] | None = None
+    tau_ms: Positive | None = None
+    thresholds: Annotated[list[Positive], Field(min_length=1, max_length=16)] | None = None
+    adaptation: Fraction | None = None
+    tau_adaptation_ms: Positive | None = None
+    floor: Positive | None = None
+    trim: Part | None = None
+    version: Literal[1] | None = None
 
 
 class Data(Section):
     """``[data]``: what is learned, and on which time grid."""
 
-    name: str = "digits"
-    dt_ms: PositiveFloat = 10.0
-    duration_ms: PositiveFloat | None = None
-    validation: str | None = None
-    held_out_speaker: str | None = None
-    copies: Annotated[int, Field(ge=0)] = 0
+    name: Text = "digits"
+    dt_ms: Step = 10.0
+    duration_ms: Duration | None = None
+    validation: Text | None = None
+    held_out_speaker: Text | None = None
+    zero_time: bool = False
+    copies: Annotated[int, Field(ge=0, le=1000)] = 0
     cochlea: CochleaTable = CochleaTable()
 
 
 Training = section_of(
-    TrainingOptions, optimiser=Optimiser, loss=Loss | None, rule=Rule | Literal["unlayered"] | None,
-    schedule=Literal["cosine", "constant"], theta_schedule=Literal["linear", "cosine"],
+    TrainingOptions, epochs=Count, batch_size=Count, optimiser=Optimiser, learning_rate=Positive,
+    schedule=Literal["cosine", "constant"], warmup=NaturalNumber,
+    loss=Loss | None, rule=Rule | Literal["unlayered", "exact"] | None,
+    window_ms=NotNegative, activity=NotNegative, theta_start=Positive, theta_ramp=Fraction,
+    theta_schedule=Literal["linear", "cosine"], shift=NaturalNumber, drop=Part, rotate=NotNegative, zoom=NotNegative,
+    channel_shift=NaturalNumber, channel_mask=NaturalNumber, fibres=Count, time_stretch=NotNegative,
+    time_shift=NaturalNumber, level=Part, weight_decay=NotNegative, seed=Seed,
 )  # fmt: skip
 
 
 class Origin(Section):
     """``[run]``: what the command line added."""
 
-    model: Literal["gamma", "async"] = "gamma"
-    seed: int = 0
-    limit: int | None = None
-    data_root: str | None = None
+    model: Literal["gamma", "async", "exact"] = "gamma"
+    seed: Seed = 0
+    limit: Annotated[int, Field(ge=1)] | None = None
+    data_root: Text | None = None
 
 
 class Order(Section):
@@ -131,9 +152,9 @@ class Order(Section):
 
     scheduler: Scheduler | None = None
     forward_group: ForwardGroup | None = None
-    noise: float | None = None
-    noise_decay: float | None = None
-    noise_step: PositiveInt | None = None
+    noise: NotNegative | None = None
+    noise_decay: Positive | None = None
+    noise_step: Count | None = None
 
 
 class Configuration(Section):

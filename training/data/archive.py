@@ -8,15 +8,31 @@ from pathlib import Path
 
 import numpy as np
 from brian2 import Quantity, second
+from brian2.units.fundamentalunits import fail_for_dimension_mismatch
 
 from ...equations.display import Displayed
-from .checks import check_events, check_scalar
+from .checks import check_events
 from .errors import DataError, field_error
+from .fields import Field, Problems
 from .storage import write_npz
 
-__all__ = ["EventArchive"]
+__all__ = ["EXTRA", "FIELDS", "EventArchive"]
 
-_FIELDS = ("units", "times", "offsets", "labels", "n_units", "time_unit_us", "labels_per_step")
+FIELDS = {
+    "n_units": Field("int64", 0, 1, 2**16),
+    "time_unit_us": Field("float64", 0, 1e-6, 1e9),
+    "units": Field("uint16"),
+    "times": Field("unsigned", most=2**63 - 1),
+    "offsets": Field("int64", least=0),
+    "labels": Field("uint8"),
+    "labels_per_step": Field("uint8", 2, required=False),
+}
+# What readers know besides: it says which samples to hold out, and a file without it is as good.
+EXTRA = {
+    "speaker": Field("text", required=False, lenient=True),
+    "take": Field("int64", required=False, lenient=True),
+    "source_index": Field("int64", required=False, lenient=True),
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -26,7 +42,7 @@ class EventArchive(Displayed):
     Parameters
     ----------
     units : (n_events,) uint16 array
-        Which input unit fired.
+        Which input unit fired. Here and below other integers that fit are taken.
     times : (n_events,) unsigned integer array
         When, in units of `time_unit_us`, sorted within each sample.
     offsets : (n_samples + 1,) int64 array
@@ -64,12 +80,13 @@ class EventArchive(Displayed):
         self._check(self.name or "event archive")
 
     def _check(self, where):
-        object.__setattr__(self, "n_units", check_scalar(where, "n_units", self.n_units, integer=True))
-        object.__setattr__(self, "time_unit_us", check_scalar(where, "time_unit_us", self.time_unit_us))
-        for name in set(_FIELDS) & set(self.extra):
+        for name in FIELDS.keys() & self.extra.keys():
             raise DataError(f"{where}: extra '{name}' has the name of a field; rename it")
+        problems = Problems(where)
+        problems.keep(self, FIELDS)
         arrays = (self.units, self.times, self.offsets, self.labels)
-        check_events(where, *arrays, self.n_units, self.labels_per_step, self.extra)
+        check_events(problems, *arrays, self.n_units, self.labels_per_step, self.extra)
+        problems.stop()
 
     @classmethod
     def _unchecked(cls, **fields):
@@ -82,7 +99,7 @@ class EventArchive(Displayed):
     @classmethod
     def from_fields(cls, fields, where, name="", extra=None):
         """Build an archive from a file's fields, with the file's path in every error message."""
-        given = {field: fields.get(field) for field in _FIELDS}
+        given = {field: fields.get(field) for field in FIELDS}
         archive = cls._unchecked(**given, name=name, extra=dict(extra or {}))
         archive._check(where)
         return archive
@@ -122,8 +139,59 @@ class EventArchive(Displayed):
         labels = _joined(where, "labels", [labels], np.uint8)
         return cls(units, times, offsets, labels, n_units, time_unit_us, **more)
 
+    @classmethod
+    def from_monitor(cls, monitor, labels, duration, *, start=0 * second, **more):
+        """Cut the spikes of a Brian 2 run into samples of equal length, one after the other.
+
+        Parameters
+        ----------
+        monitor : SpikeMonitor
+            Recorded all neurons of its source; these become the units, and the clock's step the time unit.
+        labels : (n_samples,) integer array
+        duration : Quantity, second
+            Of one sample: a whole number of the clock's steps.
+        start : Quantity, second
+            Where the first sample begins; what was recorded before is left out.
+        **more
+            `labels_per_step`, `name`, `extra`.
+
+        Returns
+        -------
+        EventArchive
+
+        Raises
+        ------
+        DataError
+            If a spike lies behind the last sample, or `duration` or `start` is no whole number of steps.
+        """
+        where, dt = more.get("name") or "event archive", float(monitor.clock.dt)
+        begin, length = (_whole_steps(where, *item, dt) for item in (("start", start), ("duration", duration)))
+        if length < 1:
+            raise DataError(f"{where}: duration = {duration}; it must be positive")
+        steps = np.rint(np.asarray(monitor.t_) / dt).astype(np.int64) - begin
+        kept = steps >= 0
+        units, (sample, step) = np.asarray(monitor.i)[kept], np.divmod(steps[kept], length)
+        n_samples, late = len(labels), int(sample.max(initial=-1))
+        if late >= n_samples:
+            raise DataError(
+                f"{where}: a spike lies in sample {late} of {duration} each, but there are {n_samples} labels; give "
+                "one label per sample"
+            )
+        edges = np.searchsorted(sample, np.arange(n_samples + 1))
+        samples = [(units[a:b], step[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        return cls.from_samples(samples, labels, len(monitor.source), round(dt * 1e6, 9), **more)
+
     def __len__(self):
         return len(self.labels)
+
+    @property
+    def n_samples(self) -> int:
+        """Number of recordings."""
+        return len(self)
+
+    def take(self, samples):
+        """Return some of the samples as an archive, as ``archive[samples]`` does."""
+        return self[samples]
 
     def summary(self) -> dict:
         """Sizes of the archive."""
@@ -138,6 +206,12 @@ class EventArchive(Displayed):
             "labels": None if steps is None else f"one for each of {steps.shape[1]} steps",
             "extra": ", ".join(self.extra),
         }
+
+    def from_zero(self):
+        """Return the archive with the first event of every sample at time 0: for times that count from elsewhere."""
+        counts = np.diff(self.offsets)
+        first = self.times[self.offsets[:-1][counts > 0]]
+        return dataclasses.replace(self, times=self.times - np.repeat(first, counts[counts > 0]))
 
     def until(self, duration):
         """Return the events before `duration` seconds, of every sample."""
@@ -236,8 +310,19 @@ class EventArchive(Displayed):
         DataError
             If the file can't be written.
         """
-        fields = {name: getattr(self, name) for name in _FIELDS if getattr(self, name) is not None}
-        write_npz(Path(path), {**fields, **self.extra}, compressed)
+        write_npz(Path(path), self.stored(), compressed)
+
+    def stored(self) -> dict:
+        """Return what a file of this archive holds."""
+        return {name: getattr(self, name) for name in FIELDS if getattr(self, name) is not None} | self.extra
+
+
+def _whole_steps(where, name, value, dt) -> int:
+    fail_for_dimension_mismatch(value, second, f"{name} must be a time")
+    steps = float(value) / dt
+    if not np.isfinite(steps) or abs(steps - round(steps)) > 1e-6:
+        raise DataError(f"{where}: {name} = {value} is no whole number of the clock's steps of {dt * 1e3:g} ms")
+    return round(steps)
 
 
 def _joined(where, field, parts, dtype):

@@ -7,13 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from .checks import check_offsets, check_scalar, first_true
-from .errors import field_error
-from .npz import read_fields, require
+from .checks import check_offsets
+from .fields import Field, Misfit, Problems, first_true
+from .npz import read_fields
 
 __all__ = ["AudioArchive", "read_audio"]
 
-REQUIRED = ("pcm", "offsets", "labels", "speaker", "take", "sample_rate")
+FIELDS = {
+    "sample_rate": Field("float64", 0, 1, 1e7),
+    "pcm": Field("int16"),
+    "offsets": Field("int64", least=0),
+    "labels": Field("uint8"),
+    "speaker": Field("text"),
+    "take": Field("int64", least=0),
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,29 +56,23 @@ class AudioArchive:
     name: str = ""
 
     def __post_init__(self):
-        where = self.name or "audio archive"
-        object.__setattr__(self, "sample_rate", check_scalar(where, "sample_rate", self.sample_rate))
-        for field, kinds, dtype in (
-            ("pcm", "i", "int16"),
-            ("labels", "u", "uint8"),
-            ("speaker", "UuiS", "str"),
-            ("take", "ui", "uint8"),
-        ):
-            array = getattr(self, field)
-            exact = field in ("pcm", "labels")
-            right = isinstance(array, np.ndarray) and array.dtype.kind in kinds
-            if not right or (exact and array.dtype != dtype) or array.ndim != 1:
-                found = getattr(array, "dtype", type(array).__name__)
-                raise field_error(where, field, f"has dtype {found}; store it as one line of {dtype}")
-        check_offsets(where, self.offsets, len(self.pcm), "pcm")
-        for field in ("labels", "speaker", "take"):
-            count, wanted = len(getattr(self, field)), len(self.offsets) - 1
+        problems = Problems(self.name or "audio archive")
+        for name, field in FIELDS.items():
+            try:
+                object.__setattr__(self, name, field.checked(getattr(self, name)))
+            except Misfit as misfit:
+                problems.add(name, misfit)
+        problems.stop()
+        check_offsets(problems, self.offsets, len(self.pcm), "pcm")
+        for name in ("labels", "speaker", "take"):
+            count, wanted = len(getattr(self, name)), len(self.offsets) - 1
             if count != wanted:
                 problem = f"has {count} entries, but 'offsets' describes {wanted} recordings; they must agree"
-                raise field_error(where, field, problem)
+                problems.add(name, problem)
         empty = first_true(self.offsets[1:] == self.offsets[:-1])
         if empty is not None:
-            raise field_error(where, "offsets", f"describes an empty recording at index {empty}; remove it")
+            problems.add("offsets", f"describes an empty recording at index {empty}; remove it")
+        problems.stop()
 
     def __len__(self):
         return len(self.labels)
@@ -104,22 +105,14 @@ class AudioArchive:
         return digest.hexdigest()
 
 
-def audio_from_fields(path, fields):
-    """Build an audio archive from what `read_fields` returned; see `read_audio`."""
-    require(path, fields, REQUIRED, "audio archive")
-    archive = AudioArchive(**{field: fields[field] for field in REQUIRED}, name=str(path))
-    object.__setattr__(archive, "name", Path(path).stem)  # the path was for the messages
-    return archive
-
-
 def read_audio(path):
     """Read an audio archive.
 
     Parameters
     ----------
     path : path-like
-        ``.npz`` file with ``pcm`` int16, ``offsets`` int64, ``labels`` uint8, ``speaker``, ``take`` and
-        ``sample_rate``.
+        ``.npz`` file with ``pcm``, ``offsets``, ``labels``, ``take`` (integers of any type that fit int16, int64,
+        uint8 and int64), ``speaker`` and ``sample_rate``.
 
     Returns
     -------
@@ -130,4 +123,6 @@ def read_audio(path):
     DataError
         If the file is missing, damaged or malformed.
     """
-    return audio_from_fields(path, read_fields(path))
+    archive = AudioArchive(**read_fields(path, FIELDS, "audio archive"), name=str(path))
+    object.__setattr__(archive, "name", Path(path).stem)  # the path was for the messages
+    return archive

@@ -16,7 +16,9 @@ from .npz import cached_archive
 
 __all__ = ["Cochlea"]
 
-BATCH = 128  # recordings whose envelopes are held at once
+BATCH = 128  # recordings whose envelopes are held at once,
+VALUES = 2**24  # and so many of their values at most
+LONGEST = 60.0  # seconds; the envelopes of a sound take a hundred times the memory of the sound
 EAR_Q, MIN_BANDWIDTH = (
     9.26449,
     24.7,
@@ -198,6 +200,8 @@ class Cochlea:
         # The low-pass overshoots a little below zero.
         np.maximum(envelopes, 0, out=envelopes)
         largest = envelopes.max()
+        if not np.isfinite(largest):
+            raise DataError(f"cochlea: the filters overflow at {sample_rate:g} Hz; resample the sounds")
         if not largest > 0:
             return envelopes.astype(np.float32)
         envelopes /= largest
@@ -249,8 +253,7 @@ class Cochlea:
         # Recordings of like length go together, because the spike generators run a batch to its longest.
         order = np.argsort(-np.diff(audio.offsets), kind="stable")
         found = []
-        for start in range(0, len(order), BATCH):
-            batch = order[start : start + BATCH]
+        for batch in self._batches(order, np.diff(audio.offsets) / audio.sample_rate, audio.name):
             envelopes = []
             for k in batch:
                 rng = np.random.default_rng([variant, k]) if variant else None
@@ -263,6 +266,17 @@ class Cochlea:
         units, times, offsets = flatten_events(found, len(audio))
         extra = {"speaker": audio.speaker, "take": audio.take}
         return EventArchive(units, times, offsets, audio.labels, self.n_units, 1, name=audio.name, extra=extra)
+
+    def _batches(self, order, lengths, name):
+        """Cut recordings, longest first, into batches that fit into memory at the length of their first."""
+        if len(order) and lengths[order[0]] > LONGEST:
+            takes = f"recording {order[0]} takes {lengths[order[0]]:.0f} s"
+            raise DataError(f"{name}: {takes}; cut it into parts of at most {LONGEST:g} s")
+        while len(order):
+            values = max(1, lengths[order[0]] / float(self.step)) * self.n_units
+            count = int(np.clip(VALUES // values, 1, BATCH))
+            yield order[:count]
+            order = order[count:]
 
     def _generate(self, envelopes):
         step_us, steps_per_tau = float(self.step) * 1e6, float(self.tau / self.step)

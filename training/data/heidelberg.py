@@ -2,95 +2,101 @@
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
+from ...models.hdf5 import DamagedFile, Ragged, read_hdf5
 from .archive import EventArchive
-from .checks import first_true
-from .errors import DataError, field_error
+from .errors import DataError
+from .fields import Field, Misfit, Problems, first_true
 
 __all__ = ["read_heidelberg"]
 
 N_UNITS = 700
-CHUNK = 512  # recordings read at once: their ragged form is many times larger than the flat arrays
-
-# A damaged HDF5 file shows as any of these, depending on where the damage is.
-_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
-
-
-def _dataset(path, file, field):
-    dataset = file.get(field)
-    if not isinstance(dataset, h5py.Dataset):
-        needed = "spikes/units, spikes/times and labels"
-        raise field_error(path, field, f"is missing; an SHD or SSC file needs {needed}")
-    return dataset
+LONGEST = 20.0  # seconds: spoken words are shorter, even a short one in milliseconds is longer
+_NEEDED = "spikes/units, spikes/times and labels"
+_FIELDS = {
+    "labels": Field("uint8"),
+    "spikes/units": Field("uint16", most=N_UNITS - 1),
+    "spikes/times": Field("float64", least=0, most=LONGEST),
+}
 
 
-def _checked_units(path, units, k):
-    units = np.asarray(units)
-    if units.dtype.kind not in "ui":
-        raise field_error(path, "spikes/units", f"has dtype {units.dtype} in sample {k}; it must be integer")
-    bad = first_true((units < 0) | (units >= N_UNITS))
+def _values(path, datasets, problems):
+    """Return labels, units and times in the types they are kept in, and the ragged arrays' lengths."""
+    found, lengths = {}, {}
+    for name, field in _FIELDS.items():
+        value = datasets.get(name)
+        if value is None:
+            problems.add(name, f"is missing; an SHD or SSC file needs {_NEEDED}")
+            continue
+        if isinstance(value, Ragged) != name.startswith("spikes"):
+            problems.add(
+                name, "must hold one row for each recording" if name != "labels" else "must hold one number each"
+            )
+            continue
+        flat = value
+        if isinstance(value, Ragged):
+            flat, lengths[name] = value
+        try:
+            if name == "spikes/times" and flat.dtype.kind != "f":
+                raise Misfit(f"has dtype {flat.dtype}; store float seconds")
+            field.check_shape(flat.shape)
+            found[name] = field.fitted(flat)
+        except Misfit as misfit:
+            problems.add(name, _explained(str(misfit), name, lengths.get(name), field, flat))
+    return found, lengths
+
+
+def _explained(text, name, lengths, field, flat):
+    """Say in which recording the first bad value is, and what seems to have happened to times."""
+    if lengths is None or " at index " not in text:
+        return text
+    values = flat.astype(np.float64)
+    bad = first_true(~((values >= 0) & (values <= field.most)))
+    sample = int(np.searchsorted(np.cumsum(lengths), bad, side="right"))
+    text = f"is {flat[bad]} at index {bad - int(lengths[:sample].sum())} of sample {sample}"
+    if name == "spikes/units":
+        return f"{text}; units count from 0 to {N_UNITS - 1}"
+    if values[bad] > LONGEST:
+        return f"{text}; times are seconds, and no spoken word takes {LONGEST:g} of them: divide milliseconds by 1000"
+    return f"{text}; times are seconds from 0 to {LONGEST:g}"
+
+
+def _sorted(units, times, offsets):
+    """Sort each recording by time: the published format promises no order, and sorting loses nothing."""
+    falls = np.flatnonzero(times[1:] < times[:-1]) + 1
+    for sample in np.unique(np.searchsorted(offsets, falls, side="right") - 1):
+        part = slice(offsets[sample], offsets[sample + 1])
+        order = np.argsort(times[part], kind="stable")
+        units[part], times[part] = units[part][order], times[part][order]
+
+
+def _archive(path, datasets):
+    problems = Problems(path)
+    found, lengths = _values(path, datasets, problems)
+    problems.stop()
+    labels, units, times = (found[name] for name in _FIELDS)
+    for name, rows in lengths.items():
+        if len(rows) != len(labels):
+            problems.add(name, f"has shape ({len(rows)},), but there are {len(labels)} labels; they must agree")
+    problems.stop()
+    counts, other = (lengths[name] for name in ("spikes/units", "spikes/times"))
+    bad = first_true(counts != other)
     if bad is not None:
-        problem = f"is {units[bad]} at index {bad} of sample {k}; units count from 0 to {N_UNITS - 1}"
-        raise field_error(path, "spikes/units", problem)
-    return units.astype(np.uint16)
-
-
-def _checked_times(path, times, k):
-    times = np.asarray(times)
-    if times.dtype.kind != "f":
-        raise field_error(path, "spikes/times", f"has dtype {times.dtype} in sample {k}; store float seconds")
-    microseconds = np.rint(times.astype(np.float64) * 1e6)
-    # The comparison is written so that it is also False for NaN.
-    bad = first_true(~((microseconds >= 0) & (microseconds < 2**32)))
-    if bad is not None:
-        problem = f"is {times[bad]} at index {bad} of sample {k}; times are seconds from 0 to 4294"
-        raise field_error(path, "spikes/times", problem)
-    return microseconds.astype(np.uint32)
-
-
-def _sample(path, units, times, k):
-    units, times = _checked_units(path, units, k), _checked_times(path, times, k)
-    if len(units) != len(times):
-        problem = f"has {len(times)} entries in sample {k}, but there are {len(units)} units; they must agree"
-        raise field_error(path, "spikes/times", problem)
-    # The published format promises no order within a recording; sorting loses nothing.
-    if (times[1:] < times[:-1]).any():
-        order = np.argsort(times, kind="stable")
-        units, times = units[order], times[order]
-    return units, times
-
-
-def _checked_labels(path, dataset):
-    labels = dataset[()]
-    if labels.ndim != 1 or labels.dtype.kind not in "ui":
-        raise field_error(path, "labels", f"has dtype {labels.dtype}, shape {labels.shape}; store one integer each")
-    bad = first_true((labels < 0) | (labels > 255))
-    if bad is not None:
-        raise field_error(path, "labels", f"is {labels[bad]} at index {bad}; classes count from 0 to 255")
+        numbers = f"has {other[bad]} entries in sample {bad}, but there are {counts[bad]} units"
+        problems.add("spikes/times", f"{numbers}; they must agree")
     if not len(labels):
-        raise field_error(path, "labels", "is empty; the file holds no recordings")
-    return labels.astype(np.uint8)
-
-
-def _read(path, file):
-    units, times = (_dataset(path, file, f"spikes/{name}") for name in ("units", "times"))
-    labels = _checked_labels(path, _dataset(path, file, "labels"))
-    for name, dataset in (("spikes/units", units), ("spikes/times", times)):
-        if dataset.shape != labels.shape:
-            problem = f"has shape {dataset.shape}, but there are {len(labels)} labels; they must agree"
-            raise field_error(path, name, problem)
-    samples = []
-    for start in range(0, len(labels), CHUNK):
-        chunk = slice(start, start + CHUNK)
-        pairs = zip(units[chunk], times[chunk], strict=True)
-        samples += [_sample(path, u, t, start + k) for k, (u, t) in enumerate(pairs)]
-    extra = {}
-    speaker = file.get("extra/speaker")
-    if isinstance(speaker, h5py.Dataset) and speaker.shape == labels.shape:
-        extra["speaker"] = speaker[()]
-    return EventArchive.from_samples(samples, labels, N_UNITS, 1, name=Path(path).stem, extra=extra)
+        problems.add("labels", "is empty; the file holds no recordings")
+    elif not len(units):
+        problems.add("spikes/units", "is empty; recordings without any spike hold nothing to learn")
+    problems.stop()
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    units, times = np.array(units), np.rint(times * 1e6).astype(np.uint32)
+    _sorted(units, times, offsets)
+    speaker = datasets.get("extra/speaker")
+    fits = isinstance(speaker, np.ndarray) and speaker.shape == labels.shape and speaker.dtype.kind in "ui"
+    extra = {"speaker": speaker} if fits else {}
+    return EventArchive(units, times, offsets, labels, N_UNITS, 1, name=Path(path).stem, extra=extra)
 
 
 def read_heidelberg(path):
@@ -111,7 +117,8 @@ def read_heidelberg(path):
     Raises
     ------
     DataError
-        If the file is missing, cut short or malformed: file, field, first bad index and remedy.
+        If the file is missing, cut short or malformed, or times are not in seconds: file, every wrong field, first
+        bad index and remedy.
 
     References
     ----------
@@ -122,10 +129,7 @@ def read_heidelberg(path):
     if not path.is_file():
         raise DataError(f"{path}: no such file; give the path of an existing SHD or SSC file")
     try:
-        with h5py.File(path, "r") as file:
-            return _read(path, file)
-    except DataError:
-        raise
-    except _DAMAGE as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: truncated, damaged or not HDF5 ({reason}); unpack or copy it again") from error
+        _, datasets = read_hdf5(path, ("labels", "spikes/units", "spikes/times", "extra/speaker?"))
+    except (DamagedFile, OSError) as error:
+        raise DataError(f"{path}: truncated, damaged or not HDF5 ({error}); unpack or copy it again") from None
+    return _archive(path, datasets)

@@ -6,7 +6,7 @@ import numpy as np
 
 from .errors import DataError
 
-__all__ = ["group_split", "n_validation", "random_split", "stratified_split"]
+__all__ = ["group_split", "last_split", "n_validation", "random_split", "stratified_split"]
 
 
 def n_validation(n_samples, validation):
@@ -36,6 +36,16 @@ def random_split(n_samples, count, seed):
     """
     order = np.random.default_rng(seed).permutation(n_samples)
     return np.sort(order[count:]), np.sort(order[:count])
+
+
+def last_split(n_samples, count):
+    """Hold out the last `count` of `n_samples`.
+
+    Returns
+    -------
+    train, validation : integer arrays
+    """
+    return np.arange(n_samples - count), np.arange(n_samples - count, n_samples)
 
 
 def stratified_split(labels, count, seed):

@@ -1,11 +1,12 @@
 """Array files that appear whole or not at all."""
 
+import io
 import os
 from pathlib import Path
 
 import numpy as np
 
-from ...models.files import atomic
+from ...models.files import write_file
 from .errors import DataError
 
 __all__ = ["check_target", "write_npz"]
@@ -17,11 +18,13 @@ def check_target(path) -> Path:
     Raises
     ------
     DataError
-        If the path is a folder, or its folder is missing or can't be written.
+        If the path is a folder or a device, or its folder is missing or can't be written.
     """
     path = Path(path)
     if path.is_dir():
         raise DataError(f"{path} is a folder; give the name of a file")
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: is no regular file; only those are replaced, give another name")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         reason = "can't be written" if path.parent.is_dir() else "does not exist"
         raise DataError(
@@ -48,10 +51,10 @@ def write_npz(path, fields, compressed=True):
         If the folder is missing or can't be written.
     """
     path = check_target(path)
+    content = io.BytesIO()  # a zip file that can't be finished on a full disk leaves errors behind
+    (np.savez_compressed if compressed else np.savez)(content, **fields)
     try:
-        # An open file, because numpy would append '.npz' to any other name.
-        with atomic(path) as partial, open(partial, "xb") as handle:
-            (np.savez_compressed if compressed else np.savez)(handle, **fields)
+        write_file(path, content.getbuffer())
     except OSError as error:
         reason = error.strerror or error
-        raise DataError(f"{path}: can't be written ({reason}); choose a folder that is writable") from error
+        raise DataError(f"{path}: can't be written ({reason}); choose a folder with space that is writable") from error

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from brian2 import ms
-from pydantic import BeforeValidator, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field
 
 from ...equations.gamma import present_word
 from ...models.asynchronous_gamma.network import AsynchronousSpikingGamma
+from ...models.checks import MOST_BUCKETS
 from ...models.gamma.network import SpikingGammaNetwork
+from ..configuration.layers import structure
 from ..configuration.orders import make_scheduler, mixed_order, parse_group
-from ..configuration.schema import Configuration, Order
+from ..configuration.recipes import check_size
+from ..configuration.schema import Configuration, Layers, NotNegative, Order, Positive, Width
 from ..errors import TrainingError
 from ..runs import Run
 from ..tasks import Task
@@ -29,23 +32,24 @@ class GammaOrder(Order):
 
 
 class GammaNetwork(GammaOrder):
-    """``[network]``: arguments of `SpikingGammaNetwork`, which also knows the defaults and the bounds."""
+    """``[network]``: arguments of `SpikingGammaNetwork`, which also knows the defaults."""
 
-    hidden: list[PositiveInt]
-    n_classes: PositiveInt | None = None
-    K: int | None = None
-    tau_ms: PositiveFloat | list[PositiveFloat] | None = None
-    theta: float | list[float] | None = None
-    ratio: float | None = None
+    hidden: Layers
+    input: Annotated[list[Width], Field(min_length=1, max_length=3)] | None = None
+    n_classes: Width | None = None
+    K: Annotated[int, Field(ge=1, le=MOST_BUCKETS)] | None = None
+    tau_ms: Positive | Annotated[list[Positive], Field(min_length=1, max_length=MOST_BUCKETS)] | None = None
+    theta: Positive | Annotated[list[Positive], Field(min_length=1)] | None = None
+    ratio: Positive | None = None
     memory: Annotated[Memory | None, BeforeValidator(present_word)] = None
     buckets: Buckets | None = None
     bias: bool | None = None
-    adaptation: float | None = None
-    tau_theta_ms: PositiveFloat | None = None
+    adaptation: NotNegative | None = None
+    tau_theta_ms: Positive | None = None
     multiple: bool | None = None
     signed: bool | None = None
     train_tau: bool | None = None
-    read_from_ms: float | None = None
+    read_from_ms: Annotated[float, Field(ge=0, le=1e8)] | None = None
     dtype: Literal["float32", "float64"] | None = None
 
 
@@ -59,12 +63,14 @@ def build(config: dict, task: Task, seed: int, threads: int | None = None) -> Sp
     """New network of a configuration, with as many inputs and outputs as the task needs."""
     checked = GammaConfiguration.read(config)
     network = checked.network
-    options = network.given("hidden", "n_classes", *GammaOrder.model_fields)
+    options = network.given("hidden", "input", "n_classes", *GammaOrder.model_fields)
     options |= {name.removesuffix("_ms"): options.pop(name) * ms for name in _TIMES if name in options}
     kind, order = _order(network.model_dump(include=set(GammaOrder.model_fields), exclude_none=True))
+    sizes = [task.events.n_units, *network.hidden, network.n_classes or task.n_classes]
+    if not any(isinstance(size, str) for size in sizes):  # a convolution has few weights
+        check_size(sizes, options.get("K", 1) if options.get("buckets") == "synapse" else 1)
     return kind(
-        [task.events.n_units, *network.hidden, network.n_classes or task.n_classes],
-        dt=checked.data.dt_ms * ms, seed=seed, threads=threads, **options, **order,
+        **structure(network, task), dt=checked.data.dt_ms * ms, seed=seed, threads=threads, **options, **order,
     )  # fmt: skip
 
 

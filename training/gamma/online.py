@@ -7,6 +7,7 @@ from numbers import Integral
 import numpy as np
 from brian2 import NetworkOperation
 
+from ...models.checks import checked_units
 from ...models.events import StepEvents
 from ...models.gamma.stream import GammaStream
 from ...models.gamma.windows import default_window
@@ -69,7 +70,7 @@ class OnlineLearner:
         Parameters
         ----------
         events : sequence of int, or (units, counts)
-            Input units with an event in this step (a unit may occur several times).
+            Input units with an event in this step (a unit may occur several times; its counts, of either sign, add up).
         target : int or (n_out,) array, optional
             Class (-1: none) or values; without a target the step is only run.
 
@@ -107,23 +108,17 @@ class OnlineLearner:
             raise TrainingError(
                 f"events = {events!r}: a tuple is (units, counts), two arrays; give units alone as a list."
             )
-        units, counts = map(np.asarray, events) if counted else (np.asarray(events), None)
-        if units.ndim != 1 or (units.dtype.kind not in "iu" and units.size):
-            raise TrainingError(
-                f"units have type {units.dtype} and shape {units.shape}; expected a list of unit numbers. "
-                "Of a mask take np.flatnonzero(mask), of a dense vector (np.flatnonzero(x), x[x != 0])."
-            )
-        wrong = units[(units < 0) | (units >= n_units)]
-        if len(wrong):
-            raise TrainingError(f"unit {wrong[0]} lies outside the network's {n_units} inputs.")
+        units, counts = events if counted else (events, None)
+        units = checked_units(units, n_units, TrainingError)
         if counts is None:
             units, counts = np.unique(units, return_counts=True)
+        counts = np.asarray(counts)
         if counts.shape != units.shape:
             raise TrainingError(f"{len(units)} units have {len(counts)} counts; expected one each.")
         if counts.dtype.kind not in "iuf" or not np.isfinite(counts).all():
             raise TrainingError(f"counts = {counts!r}; expected finite numbers.")
         ptr = np.array([0, len(units)], np.int64)
-        return StepEvents(ptr, units.astype(np.int32), counts.astype(np.float32), n_units, 1, 1, float(self.network.dt))
+        return StepEvents(ptr, units, counts, n_units, 1, 1, float(self.network.dt))
 
     def _request(self, target) -> dict:
         # Weight 1/window: an update is the mean gradient of a window, whatever the time step.
@@ -182,7 +177,7 @@ class LearningOperation(NetworkOperation):
     def _advance(self) -> None:
         step = self.learner.steps
         jumps = self.brian.counts.values[step]
-        units = np.flatnonzero(jumps > 0)
+        units = np.flatnonzero(jumps)
         self.predictions.append(self.learner.step((units, jumps[units]), self.target(step)))
         if self.learner.changed:
             self.brian.set_parameters()

@@ -75,12 +75,15 @@ def draw_latency(ax, result, labels) -> None:
     """Histogram of the network spikes until the first output spike, and until the first correct one."""
     values = [found.spikes[np.isfinite(found.spikes)] for found in (result.latency(), result.latency(labels))]
     top = max((float(v.max()) for v in values if len(v)), default=1.0)
-    bins = np.linspace(0, top + 1, 31)
+    width = max(1, int(np.ceil((top + 1) / 30)))  # spikes are counted: no bin between two numbers
+    bins = np.arange(-0.5, top + width + 0.5, width)
     for data, colour, name in zip(values, (BLUE, ORANGE), ("first output", "correct output"), strict=True):
         ax.hist(data, bins, histtype="step", color=colour, label=name)
         if len(data):
             ax.axvline(float(np.median(data)), color=colour, lw=0.7, ls="--")
     ax.set(xlabel="Network spikes until decision (dashed: median)", ylabel="Samples")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     above(ax)
 
 

@@ -56,6 +56,17 @@ def draw_code(ax, times, signal, estimate) -> None:
     ax.set_ylim(bottom=min(0, 1.05 * float(min(signal.min(), estimate.min()))))
 
 
+def overloaded(signal, estimate) -> bool:
+    """Whether a signal leaves its estimate by more than a spike can say: one spike a step bounds what is followed.
+
+    Parameters
+    ----------
+    signal, estimate : (n_steps,) arrays
+    """
+    jump = np.diff(estimate, prepend=0).max()  # of a spike, 2 theta; the code's own error is half of it
+    return bool(jump > 0 and np.max(signal - estimate) > jump)
+
+
 def draw_evidence(ax, times, readout, first=0, answer=None) -> tuple[int, float] | None:
     """Draw the evidence for every class over time, and say when the decision settles.
 
@@ -185,6 +196,8 @@ def sample_figure(
         for ax, (layer, j) in zip(panels[len(traced) :], shown, strict=True):
             draw_code(ax, times, signals[layer][:, j], estimates[layer][:, j])
             ax.set_title(f"Neuron {j}" if len(coded) == 1 else f"Layer {layer + 1}, neuron {j}")
+            if overloaded(signals[layer][:, j], estimates[layer][:, j]):
+                ax.text(0.99, 0.04, "faster than one spike a step says", transform=ax.transAxes, ha="right", fontsize=6)
         if shown:
             above(panels[len(traced)])
             panels[-1].set_xlabel("Time (ms)")
@@ -234,7 +247,7 @@ def simulation_figure(network, events, result, label=None, *, sample=0) -> Figur
         estimates=[y[sample] for y in result.estimates],
         buckets=buckets and [z[sample] for z in buckets],
         polarity=polarity,
-        first=int(np.ceil(float(network.read_from) / one.dt - 1e-9)),
+        first=network.first_step(),
         label=label,
         title=None if label is None or np.ndim(label) else f"Sample with label {label}",
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 
 from ...models.files import atomic
@@ -26,6 +27,15 @@ def above(ax, **options) -> None:
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), **(settings | options))
 
 
+def check_picture(path) -> str:
+    """Return the format that the name of a picture asks for; refuse one that can't be written."""
+    known = sorted(FigureCanvasBase.get_supported_filetypes())
+    kind = Path(path).suffix.lstrip(".").lower()
+    if kind not in known:
+        raise TrainingError(f"{path}: a picture cannot be written as '.{kind}'; use one of {', '.join(known)}.")
+    return kind
+
+
 def save_figure(figure: Figure, path) -> None:
     """Write a figure in the format of its file name, completely or not at all.
 
@@ -34,14 +44,10 @@ def save_figure(figure: Figure, path) -> None:
     TrainingError
         If the format is unknown or the file cannot be written.
     """
-    path = Path(path)
-    known = sorted(figure.canvas.get_supported_filetypes())
-    kind = path.suffix.lstrip(".").lower()
-    if kind not in known:
-        raise TrainingError(f"{path}: a picture cannot be written as '{path.suffix}'; use one of {', '.join(known)}.")
+    path, kind = Path(path), check_picture(path)
     style = {key: STYLE[key] for key in ("pdf.fonttype", "svg.fonttype", "savefig.dpi")}
     try:
         with matplotlib.rc_context(style), atomic(path) as temporary:
             figure.savefig(temporary, format=kind)
     except OSError as error:
-        raise TrainingError(f"{path} cannot be written ({error.strerror}); choose another file.") from None
+        raise TrainingError(f"{path} cannot be written ({error.strerror or error}); choose another file.") from None

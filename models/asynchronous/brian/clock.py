@@ -4,7 +4,7 @@ The order within a tick is that of the semantics, each place taken by one object
 
     control      has the last timestep ended?              run_regularly of one `control` neuron
     choose       the group, by the scheduler's key         run_regularly, user functions
-    begin        leak, flags, input of a new timestep      custom event 'begin'
+    begin        leak, flags, input of a new timestep      custom event 'begin' (before `choose`, if input queues)
     deliver      I += w, without delay                     Synapses on the custom event 'deliver'
     busy         is anything queued or received?           (summed) variable of the control neuron
     receive      v += I                                    run_regularly
@@ -37,6 +37,7 @@ from ....equations.hybrid import HybridSystem
 from ...checks import OWN
 from ...errors import NetworkError
 from ...order.draws import PURPOSES
+from ...order.loop import check_queued
 from ...order.stopping import as_stop, drained
 from ..engine import STOP_RULES
 from .common import TICK, BrianObjects, jump_of, state_of, synapse_table, without_dynamics
@@ -195,8 +196,10 @@ class ClockDriven(BrianObjects):
             setattr(group, name, linked_var(self.control, name))
         own_key = re.sub(r"\brand\s*\(\s*\)", "own_number", key)
         number = f"own_number = {self._draw('key', 'step - 1')}\n" if draws_key else ""
+        # Input that queues is there before the first group is chosen, other input takes the place of that group.
+        waits = "not starting and not flush" if self.prioritised else "(starting or not flush)"
         self.offer = group.run_regularly(
-            f"{number}offered = async_offer(i, {own_key}, core, int(queued > 0 and not starting and not flush))",
+            f"{number}offered = async_offer(i, {own_key}, core, int(queued > 0 and {waits}))",
             name="offer",
         )
         self.take = group.run_regularly(
@@ -248,8 +251,9 @@ class ClockDriven(BrianObjects):
 
     def _order(self) -> None:
         group, watch = self.sources, self.watch
-        steps = [self.decide, self.offer, self.take]
-        steps += [group.thresholder["begin"], group.resetter["begin"], group.thresholder["deliver"], self.synapses.pre]
+        choose, begin = [self.offer, self.take], [group.thresholder["begin"], group.resetter["begin"]]
+        steps = [self.decide, *(choose + begin if self.prioritised else begin + choose)]
+        steps += [group.thresholder["deliver"], self.synapses.pre]
         steps += [
             self.deliveries,
             watch.summed_updaters["busy_post"],
@@ -324,6 +328,7 @@ class ClockDriven(BrianObjects):
         self.check_places(source, target)
         full = np.zeros((self.n_steps, n_sources))
         full[:, : self.n_inputs] = 0 if frame is None else frame
+        check_queued(full[full != 0], self.prioritised)
         whole = not self.prioritised or np.any(network.sigma)
         if whole and not np.array_equal(full, np.rint(full)):
             raise NetworkError("Brian 2 counts spikes in whole numbers: queued input and sigma need whole events.")
@@ -337,7 +342,7 @@ class ClockDriven(BrianObjects):
 
     # -- running
 
-    def collect(self, parts: list, max_spikes: int) -> None:
+    def collect(self, parts: list, network) -> None:
         """Append what the monitors hold to `parts`.
 
         Raises
@@ -346,6 +351,7 @@ class ClockDriven(BrianObjects):
             If the excitation ran away.
         """
         frame_index, step, spikes = (np.array(getattr(self.steps, n)) for n in ("frame_index", "step", "spikes"))
+        max_spikes = network.max_spikes
         if (spikes > max_spikes).any():
             raise NetworkError(
                 f"Runaway excitation: sample {len(parts)} passed {max_spikes} spikes in timestep "

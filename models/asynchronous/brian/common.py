@@ -92,7 +92,7 @@ def execute(build, samples, device: str, identity: str, progress=None) -> tuple[
             began = time.perf_counter()
             run_one(values)
             seconds += time.perf_counter() - began
-            built.collect(parts, network.max_spikes)
+            built.collect(parts, network)
             if progress:
                 progress(len(parts))
 

@@ -38,7 +38,7 @@ from ...errors import NetworkError
 from ...order.schedulers import TimedScheduler
 from ...order.stopping import as_stop
 from ...order.tape import TimedResult
-from ..timed.engine import PICOSECONDS, to_ticks
+from ..timed.engine import PICOSECONDS, WINDOW, runaway, spikes_allowed, ticks_of, to_ticks
 from ..timed.run import checked_continuous
 from .common import TICK, BrianObjects, execute, jump_of, state_of, without_dynamics
 from .functions import Travel, functions
@@ -55,16 +55,25 @@ outputs : 1
 arrived : 1
 stop_output : integer (shared)
 stop_spikes : 1 (shared)
-max_spikes : 1 (shared)
+window : 1
+before : 1
+allowed : 1
+runaway : 1
 """
 
 # An input goes on its way before what arrives at the same time is received, as it may arrive without delay.
 CONTROL_CODE = """
-stopped = int((stop_output > 0 and outputs > 0) or spikes >= stop_spikes or spikes > max_spikes)
+runaway = int(spikes - before > allowed)
+stopped = int((stop_output > 0 and outputs > 0) or spikes >= stop_spikes or runaway > 0)
 due = input_time(event*tick)
 arriving = async_next(never)
 from_input = int(due <= arriving and due < never and stopped == 0)
 now = from_input*due + (1 - from_input)*((1 - stopped)*arriving + stopped*never)
+current = int(due < never)*(1 - stopped)*(floor(now/width) + 1) - 1
+opens = (1 - from_input)*int(current != window)
+before = opens*spikes + (1 - opens)*before
+allowed += opens*int(current < 0)*spikes
+window = opens*current + (1 - opens)*window
 unit = int(from_input*(input_unit(event*tick) + 1)) - 1
 event += from_input
 received = async_arrive((1 - from_input)*now - from_input)
@@ -115,7 +124,7 @@ class EventDriven(BrianObjects):
         self.clock = Clock(dt=TICK, name="events")
         self.input_time = TimedArray(np.full(n_events + 1, NEVER), dt=TICK)
         self.input_unit = TimedArray(np.full(n_events + 1, -1.0), dt=TICK)
-        self.names = {**functions(self.state), "never": NEVER, "tick": TICK}
+        self.names = {**functions(self.state), "never": NEVER, "tick": TICK, "width": float(WINDOW)}
         self.names |= {"input_time": self.input_time, "input_unit": self.input_unit}
         self.control = self._group(1, CONTROL, "control")
         decide = self.control.run_regularly(CONTROL_CODE, name="decide")
@@ -225,10 +234,11 @@ class EventDriven(BrianObjects):
             "rest": float(to_ticks(scheduler.refractory, "refractory")),
             "service": float(to_ticks(scheduler.service, "service")),
         }
+        budget = float(stop.value) if stop.rule == "spike_budget" else NEVER
         control = {
             "stop_output": int(stop.rule == "after_output"),
-            "stop_spikes": float(stop.value) if stop.rule == "spike_budget" else NEVER,
-            "max_spikes": float(network.max_spikes),
+            "stop_spikes": budget,
+            "allowed": NEVER if budget < NEVER else float(spikes_allowed(float(network.max_rate), n)),
         }
         values = {("neurons", name): value for name, value in neurons.items()}
         values |= {("control", name): value for name, value in control.items()}
@@ -242,7 +252,7 @@ class EventDriven(BrianObjects):
         values["input_unit"] = np.concatenate([np.asarray(units, float), np.full(padding, -1.0)])
         return values
 
-    def collect(self, parts: list, max_spikes: int) -> None:
+    def collect(self, parts: list, network) -> None:
         """Append what the monitors hold to `parts`: spike times, neurons, synaptic operations, threshold tests.
 
         Raises
@@ -251,11 +261,8 @@ class EventDriven(BrianObjects):
             If the excitation ran away, or the run outlasts what double precision can count.
         """
         times, neurons = np.array(self.spikes.spike_time), np.array(self.spikes.i)
-        if len(times) > max_spikes:
-            raise NetworkError(
-                f"Runaway excitation: sample {len(parts)} passed {max_spikes} spikes. Weaken the recurrent weights, "
-                "raise V_th or give a refractory period, or set a spike budget as stop rule."
-            )
+        if np.array(self.control.runaway)[0] > 0:
+            raise runaway(len(parts), times.max() / PICOSECONDS, float(network.max_rate))
         if times.max(initial=0) >= EXACT:
             raise NetworkError(f"Sample {len(parts)} is longer than 2.5 hours, where picoseconds are no longer exact.")
         tests = int(np.sum(np.array(self.tests.count)))
@@ -320,7 +327,11 @@ def run_event_driven(network, events, device="runtime", *, scheduler=None, stop=
     if not isinstance(scheduler, TimedScheduler):
         raise NetworkError(f"mode='event' needs the delays of a TimedScheduler, not {scheduler.name}.")
     events, rule = checked_continuous(network, events, stop)
-    ticks = np.rint(np.asarray(events.times, float) * (float(events.time_unit_us) * 1e-6 * PICOSECONDS))
+    ticks = ticks_of(events)
+    if ticks.max(initial=0) >= EXACT:
+        raise NetworkError(
+            f"The events reach {ticks.max() / PICOSECONDS:g} s; in Brian 2 picoseconds are exact for 2.5 hours."
+        )
     bounds = list(zip(events.offsets[:-1], events.offsets[1:], strict=True))
     for begin, end in bounds:
         if (np.diff(ticks[begin:end]) < 0).any():

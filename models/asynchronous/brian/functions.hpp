@@ -24,7 +24,7 @@ static inline double async_uniform(double seed_high, double seed_low, double sam
                                    double purpose, double source) {
     const uint64_t seed = ((uint64_t)seed_high << 32) | (uint64_t)seed_low;
     const uint64_t stream = stream_of(seed, (uint64_t)sample, (uint64_t)timestep);
-    return uniform(field_of(stream, (uint64_t)step, (Purpose)(int)purpose), (uint64_t)source);
+    return uniform(field_of(stream, (uint64_t)(int64_t)step, (Purpose)(int)purpose), (uint64_t)source);
 }
 
 struct AsyncChoice {

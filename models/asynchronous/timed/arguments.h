@@ -4,7 +4,7 @@
 
 typedef struct {
     int64_t n_inputs, n_neurons, n_outputs, n_samples, n_cores, threads;
-    int64_t service, refractory, max_spikes, stop_output, stop_spikes;
+    int64_t service, refractory, window, max_spikes, stop_output, stop_spikes;  // max_spikes: within a window
     const int64_t* ptr;       // synapses of every source, by delay
     const int32_t* targets;
     const R* weights;
@@ -17,7 +17,7 @@ typedef struct {
     const int32_t* units;
     const int64_t* times;
     int64_t* counts;          // (n_samples, 3): spikes, synaptic operations, tests
-    int64_t* failure;         // (1,) sample
+    int64_t* failure;         // (2,) sample, time
 } TimedArguments;
 
 // 0, or how the run failed: RUNAWAY excitation, or see `guarded`. The samples that `samples` points to afterwards hold

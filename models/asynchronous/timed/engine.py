@@ -19,17 +19,17 @@ Semantics, which every other implementation must match exactly:
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 from scipy import sparse
 
+from ...checks import processors
 from ...errors import NetworkError
 from ...native.build import render
 from ...native.interface import Arrays, check_status, library
 from ..lowering import decay_rates, lower
 
 PICOSECONDS = 1e12
+WINDOW = 2 * 10**10  # picoseconds over which `max_rate` is averaged
 _LONGEST = 2**62
 
 
@@ -39,6 +39,32 @@ def to_ticks(value, name: str) -> np.ndarray:
     if not (np.isfinite(ticks).all() and (ticks >= 0).all() and (ticks < _LONGEST).all()):
         raise NetworkError(f"{name} must be a time between 0 and 53 days.")
     return ticks.astype(np.int64)
+
+
+def ticks_of(events) -> np.ndarray:
+    """Times of a recording as whole picoseconds, exact where the time unit is a whole number of them."""
+    times, unit = np.asarray(events.times), float(events.time_unit_us) * 1e6
+    if times.max(initial=0) * unit >= _LONGEST:
+        raise NetworkError(
+            f"The events reach {times.max() * unit / PICOSECONDS:g} s; continuous time ends after 53 days."
+        )
+    if abs(unit - round(unit)) < 1e-9 * unit:
+        return times.astype(np.int64) * round(unit)
+    return np.rint(times * unit).astype(np.int64)
+
+
+def spikes_allowed(max_rate: float, n_neurons: int) -> int:
+    """Spikes of a network within a window of `WINDOW` at a mean rate of `max_rate` in hertz."""
+    return min(max(1, round(max_rate * n_neurons * WINDOW / PICOSECONDS)), _LONGEST // 2)
+
+
+def runaway(sample: int, seconds: float, max_rate: float) -> NetworkError:
+    """Error about a sample that spiked too often until then."""
+    return NetworkError(
+        f"Runaway excitation: sample {sample} passed max_rate = {max_rate:g} Hz per neuron in {WINDOW / 1e9:g} ms, or "
+        f"goes on and on without input, at {seconds:g} s. Weaken the recurrent weights, raise V_th, give a refractory "
+        "period, set a spike budget as stop rule, or raise max_rate."
+    )
 
 
 class TimedEngine:
@@ -55,7 +81,7 @@ class TimedEngine:
 
     def __init__(self, connectivity, model, scheduler, dtype="float64", threads=None):
         self.connectivity, self.dtype = connectivity, np.dtype(dtype)
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or processors()
         code = lower(model)
         n = connectivity.n_neurons
         source = render("asynchronous/timed/timed.cpp.jinja", **code.__dict__)
@@ -117,7 +143,7 @@ class TimedEngine:
             "delays": arrays.input("delays", delay[order], np.int64),
         }
 
-    def run(self, offsets, units, ticks, max_spikes: int, stop_output: bool = False, stop_spikes: int = 0):
+    def run(self, offsets, units, ticks, max_rate: float, stop_output: bool = False, stop_spikes: int = 0):
         """Run a batch.
 
         Parameters
@@ -127,8 +153,8 @@ class TimedEngine:
         units : (n_events,) array
         ticks : (n_events,) array of int64
             Picoseconds, ascending within a sample.
-        max_spikes : int
-            Per sample; more is runaway excitation.
+        max_rate : float
+            Spikes per neuron and second beyond which excitation counts as runaway, if `stop_spikes` does not end it.
         stop_output, stop_spikes
             Stop at the first output spike, or after so many spikes (0: never).
 
@@ -142,12 +168,13 @@ class TimedEngine:
         synaptic_operations, tests : (n_samples,) arrays
         """
         arrays, n_samples, n_events = Arrays(self._ffi, self.dtype), len(offsets) - 1, len(units)
-        failure, counts = np.zeros(1, np.int64), np.zeros((n_samples, 3), np.int64)
+        failure, counts = np.zeros(2, np.int64), np.zeros((n_samples, 3), np.int64)
         arguments = {
             **self._fields,
             "n_samples": n_samples,
             "threads": self.threads,
-            "max_spikes": max_spikes,
+            "window": WINDOW,
+            "max_spikes": _LONGEST // 2 if stop_spikes else spikes_allowed(max_rate, self.connectivity.n_neurons),
             "stop_output": bool(stop_output),
             "stop_spikes": min(stop_spikes or _LONGEST, _LONGEST),
             "offsets": arrays.offsets("offsets", offsets, n_samples, n_events),
@@ -159,10 +186,7 @@ class TimedEngine:
         samples = self._ffi.new("void**")
         status = self._lib.timed_run(self._ffi.new("TimedArguments*", arguments), samples)
         if status == self._lib.RUNAWAY:
-            raise NetworkError(
-                f"Runaway excitation: sample {failure[0]} passed {max_spikes} spikes. Weaken the recurrent "
-                "weights, raise V_th or give a refractory period, or set a spike budget as stop rule."
-            )
+            raise runaway(int(failure[0]), failure[1] / PICOSECONDS, max_rate)
         check_status(status, "run fewer samples at a time")
         times, neurons = np.zeros(counts[:, 0].sum(), np.int64), np.zeros(counts[:, 0].sum(), np.int32)
         self._lib.timed_take(samples[0], arrays.output(times), arrays.output(neurons))

@@ -9,7 +9,7 @@ from ...errors import NetworkError
 from ...events import TimedEvents, checked_timed
 from ...order.stopping import Stop, as_stop
 from ...order.tape import TimedResult
-from .engine import PICOSECONDS, TimedEngine
+from .engine import TimedEngine, ticks_of
 
 
 def checked_continuous(network, events, stop) -> tuple[TimedEvents, Stop]:
@@ -49,12 +49,11 @@ def run_timed(network, events, scheduler, stop="drained", dtype=None) -> TimedRe
     if len(made_of) != 3 or any(a is not b for a, b in zip(made_of, wanted, strict=True)):
         engine = TimedEngine(network.connectivity, network.model, scheduler, dtype, network.threads)
         network._engines["timed"] = wanted, engine
-    ticks = np.rint(np.asarray(events.times, float) * (float(events.time_unit_us) * 1e-6 * PICOSECONDS))
     sizes, times, neurons, synaptic, tests = engine.run(
         events.offsets,
         events.units,
-        _checked_order(ticks.astype(np.int64), events.offsets),
-        network.max_spikes,
+        _checked_order(ticks_of(events), events.offsets),
+        float(network.max_rate),
         stop.rule == "after_output",
         stop.value if stop.rule == "spike_budget" else 0,
     )

@@ -38,7 +38,7 @@ from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.utils.stringtools import word_substitute
 
 from ....equations.statements import numeric, substituted
-from ...errors import EngineError
+from ...errors import EngineError, NetworkError
 from ...events import StepEvents
 from .outcome import BrianRun
 
@@ -287,7 +287,11 @@ def run_genn(network, events: StepEvents, record: bool = False, progress=None) -
     ------
     EngineError
         If GeNN does not build or run the network.
+    NetworkError
+        If the input is negative or no whole number of events.
     """
+    if not (events.values == np.abs(np.rint(events.values))).all():
+        raise NetworkError("GeNN runs whole, positive numbers of input events; run others with device='runtime'.")
     with tempfile.TemporaryDirectory(prefix="brian2grad-genn-") as name:
         folder = Path(name)
         network.save(folder / "network.h5")

@@ -27,7 +27,9 @@ class BrianRun(DisplayedFields):
     compilations : int
         C++ compilations (C++ standalone).
     seconds : float
-        Time of the runs without building.
+        Time of the runs without building; in C++ standalone of the simulation loops, summed over the processes.
+    failed : dict of int to str
+        Samples without a result in C++ standalone, and why; their readout is NaN.
     """
 
     device: str
@@ -39,6 +41,7 @@ class BrianRun(DisplayedFields):
     buckets: list | None = None
     compilations: int = 0
     seconds: float = 0.0
+    failed: dict[int, str] = field(default_factory=dict)
 
     @property
     def spike_counts(self) -> np.ndarray:

@@ -10,7 +10,7 @@ from brian2grad.models import AsynchronousNetwork, AsynchronousSpikingGamma, Eng
 from brian2grad.models.asynchronous.engine import AsynchronousEngine, LoopArguments
 from brian2grad.models.asynchronous.packing import HEADER
 from brian2grad.models.asynchronous.unlayered import UnlayeredEngine
-from brian2grad.models.gradients import Unlayered
+from brian2grad.models.gradients import Online, Unlayered
 from brian2grad.models.native.interface import Arrays, check_status, interface
 from brian2grad.models.order.stopping import Stop, spike_budget
 
@@ -67,6 +67,50 @@ def test_malformed_options_are_refused(network, gamma, options, message):
     for net in (network, gamma):
         with pytest.raises(NetworkError, match=f"^{message}$"):
             net.run(EVENTS, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"seed": -1}, "seed = -1; expected a whole number at least 0"),
+        ({"seed": 0.5}, "seed = 0.5; expected"),
+        ({"threads": -1}, "threads = -1; expected a whole number at least 1"),
+        ({"threads": 0}, "threads = 0; expected"),
+        ({"max_spikes": 0}, "max_spikes = 0; expected a whole number at least 1"),
+        ({"max_spikes": 1.5}, "max_spikes = 1.5; expected"),
+        ({"sigma": np.nan}, "sigma = nan; a number of received spikes is finite and not negative"),
+        ({"sigma": -1}, "sigma = -1; a number"),
+        ({"spike_dropout": None}, "spike_dropout = None must lie in"),
+        ({"refractory_dropout": np.ones(3) / 2}, "refractory_dropout = .* must lie in"),
+    ],
+)
+def test_options_of_a_network_are_checked(options, text):
+    with pytest.raises(NetworkError, match=text):
+        AsynchronousNetwork([4, 3, 2], **options)
+
+
+def test_nothing_is_cut_to_whole_numbers(network):
+    for labels in ([0.5, 1.0], [True, False]):
+        with pytest.raises(NetworkError, match="labels have type .*; expected whole numbers"):
+            network.gradient(EVENTS, labels)
+    with pytest.raises(NetworkError, match="first_step = 1.5; expected a whole number"):
+        network.run(EVENTS, state=np.zeros((2, 5)), first_step=1.5)
+    with pytest.raises(NetworkError, match="window = 1.5: give a number"):
+        Online(window=1.5)
+    with pytest.raises(
+        NetworkError, match=r"sample_ids\[0\] = 9223372036854775808; expected values .* below 9223372036854775808"
+    ):
+        network.run(EVENTS, sample_ids=np.full(2, 2**63, np.uint64))
+
+
+def test_a_batch_of_nothing_has_no_gradient(network):
+    for events in (EVENTS.take([]), EVENTS.steps(0, 0)):
+        with pytest.raises(NetworkError, match="there is nothing to learn from"):
+            network.gradient(events, np.zeros(events.n_samples, int))
+    with pytest.raises(NetworkError, match="n_samples of the events = -2; expected a whole number at least 0"):
+        replace(EVENTS, n_samples=-2)
+    lists = StepEvents(*(getattr(EVENTS, n).tolist() for n in ("ptr", "units", "values")), 4, 3, 2, 1e-3)
+    np.testing.assert_array_equal(network.run(lists).outputs, network.run(EVENTS).outputs)
 
 
 def test_membranes_and_numbers_of_a_run_are_checked(network):

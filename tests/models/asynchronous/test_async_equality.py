@@ -18,6 +18,7 @@ from brian2grad.models.order.schedulers import (
     ReplayScheduler,
     Scheduler,
 )
+from brian2grad.models.order.stopping import step_budget
 
 T = 5
 COMBINATIONS = list(itertools.product(("RS", "MS"), (1, 3, 8, None), (True, False), (0.0, 0.4)))
@@ -231,3 +232,38 @@ def test_layer_synchronous_is_a_layered_run(scheduler):
         )
         counts = network.run(step_events(frames), record=True).counts[0]
         np.testing.assert_array_equal(counts, layered_lif(net, tau, theta, frames[0]))
+
+
+@pytest.mark.parametrize("key", ["floor(4*sin(i))", "floor(4*sin(i)) + 0.01*rand()", "floor(4*sin(i)) - 2*rand()"])
+def test_equal_keys_deep_in_a_queue_are_taken_by_number(key):
+    rng = np.random.default_rng(0)
+    net = Connectivity([1000, 3]).connect(0, 1, rng.normal(0, 0.3, (1000, 3)))
+    events = step_events(rng.poisson(2.0, (1, 1, 1000)).astype(float))
+    scheduler = KeyScheduler(key)
+    found, wanted = (
+        AsynchronousNetwork(net, scheduler=s, forward_group=7, prioritised=False, dtype="float64", dt=1 * ms).run(
+            events, record="tape"
+        ).tape
+        for s in (scheduler, FullSort(scheduler))
+    )  # fmt: skip
+    np.testing.assert_array_equal(found.group, wanted.group)
+    assert len(found.group) > 800
+
+
+@pytest.mark.parametrize("key", ["-multiplicity + 0.001*sin(i)", "multiplicity + 0.001*sin(i) + 0.5*rand()"])
+def test_keys_that_change_while_they_wait(key):
+    """What is carried over waits deep in the queue when more of it arrives."""
+    rng = np.random.default_rng(1)
+    net = Connectivity([1000, 3]).connect(0, 1, rng.normal(0, 0.3, (1000, 3)))
+    events, stop = step_events(rng.poisson(1.0, (1, 4, 1000)).astype(float)), step_budget(5, leftover="carry")
+    scheduler = KeyScheduler(key)
+    found, wanted = (
+        AsynchronousNetwork(net, scheduler=s, forward_group=7, prioritised=False, dtype="float64", dt=1 * ms).run(
+            events, record="tape", stop=stop
+        ).tape
+        for s in (scheduler, FullSort(scheduler))
+    )  # fmt: skip
+    np.testing.assert_array_equal(found.group_ptr, wanted.group_ptr)
+    np.testing.assert_array_equal(found.group, wanted.group)
+    np.testing.assert_array_equal(found.multiplicity, wanted.multiplicity)
+    assert len(found.group) == 4 * 5 * 7

@@ -135,7 +135,7 @@ def test_latency_and_stop_rules():
     [
         (StepEvents(np.array([0, 0]), np.zeros(0), np.zeros(0), 3, 1, 1, 1e-3), {}, "lost their times"),
         (archive([0], [1], 4), {}, "4 units"),
-        (archive([7], [1], 3), {}, r"units\[0\] = 7; expected values at least 0 and below 3"),
+        (archive([7], [1], 3), {}, r"units\[0\] = 7; expected numbers from 0 to 2"),
         (archive([0, 1], [5, 1], 3), {}, "Event 1 is earlier"),
         (SimpleNamespace(units=[]), {}, "no event archive"),
         (archive([0], [1], 3), {"stop": step_budget(3)}, "no forward steps"),

@@ -239,7 +239,7 @@ def test_bad_runs_are_refused(random_events):
     with pytest.raises(NetworkError, match="The events have 99 units"):
         network.run(random_events(n_units=99))
     with pytest.raises(NetworkError, match="layers one after the other"):
-        network.brian2(events, device="cpp_standalone")
+        network.brian2(events, record=True)
     network.max_spikes = 3
     with pytest.raises(NetworkError, match="Runaway excitation: .* Raise theta"):
         network.run(events)

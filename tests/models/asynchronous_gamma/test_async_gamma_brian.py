@@ -47,4 +47,6 @@ def test_layer_order_is_the_layered_brian_network(random_network, random_events)
         np.testing.assert_array_equal(ours[1], theirs[1])
     network.scheduler = RandomScheduler()
     with pytest.raises(NetworkError, match="need layers one after the other"):
-        network.brian2(events, device="cpp_standalone")
+        network.brian2(events, record=True)
+    with pytest.raises(NetworkError, match="no events but spikes"):
+        network.brian2(events, device="genn")

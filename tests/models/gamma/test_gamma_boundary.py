@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from brian2 import ms
 
-from brian2grad.models import NetworkError, SpikingGammaNetwork
+from brian2grad.models import NetworkError, SpikingGammaNetwork, StepEvents
 from brian2grad.models.asynchronous_gamma.network import AsynchronousSpikingGamma
 from brian2grad.models.errors import EngineError
 from brian2grad.models.gamma.stream import GammaStream
@@ -137,6 +137,73 @@ def test_spikes_beyond_counting_are_refused(random_network, events, dtype):
             call()
     network.theta = (0.3,)
     assert network.forward(events).spikes.min() >= 0
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_brian2_refuses_spikes_beyond_counting_too(random_network, events, signed):
+    """Its 32-bit integers wrapped around: -21474836470 spikes."""
+    network = random_network(theta=1e-12, multiple=True, signed=signed)
+    text = (
+        r"Layer 1, neuron (\d+) \(sample 0, step (\d+)\): its signal (-?[\d.]+) stands for too many spikes in one step"
+    )
+    with pytest.raises(NetworkError, match=text) as caught:
+        network.brian2(events)
+    neuron, step, signal = re.search(text, str(caught.value)).groups()
+    traced = network.forward(events, traces=True, analog=True).signals[0]
+    assert traced[0, int(step), int(neuron)] == pytest.approx(float(signal), rel=1e-4)
+
+
+def test_endless_spikes_without_a_barrier_are_refused_by_both(random_network, events):
+    network = AsynchronousSpikingGamma.of(random_network(theta=1e-9), once_per_timestep=False, max_spikes=200)
+    for run in (network.run, network.brian2):
+        with pytest.raises(NetworkError, match="Runaway excitation: sample 0 passed 200 spikes in timestep 0"):
+            run(events)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_refused(random_network, events, value):
+    """NaN silenced a layer: a readout of zeros and a loss of log 3."""
+    for name in ("layer1.w", "layer2.v", "layer1.b"):
+        network = random_network()
+        network.parameters[name].flat[2] = value
+        for call in (network.forward, AsynchronousSpikingGamma.of(network).forward):
+            with pytest.raises(
+                NetworkError, match=r"^(layer\d\.[\w ]+|weights|parameters)\[\d, \d\] = -?(nan|inf); expected finite"
+            ):
+                call(events)
+        with pytest.raises(NetworkError, match="expected finite numbers"):
+            network.gradient(events, LABELS)
+
+
+def test_numbers_beyond_single_precision_are_refused(random_network):
+    events = StepEvents.from_dense(np.full((1, 2, UNITS), 1e39), 10e-3)
+    assert random_network(dtype="float64").forward(events).readout.shape == (1, 2, OUT)
+    refuses(NetworkError, "events.values[0] = inf; expected finite", random_network(dtype="float32").forward, events)
+
+
+OPTION_FAULTS = [
+    ({"seed": -1}, "seed = -1; expected a whole number at least 0."),
+    ({"seed": 1.5}, "seed = 1.5; expected a whole number"),
+    ({"seed": None}, "seed = None; expected a whole number"),
+    ({"threads": 0}, "threads = 0; expected a whole number at least 1"),
+    ({"threads": -4}, "threads = -4; expected"),
+    ({"threads": 2.0}, "threads = 2.0; expected"),
+    ({"read_from": -1 * ms}, "read_from = -1. * msecond must be a time"),
+    ({"read_from": np.nan * ms}, "must be a time such as"),
+    ({"read_from": np.inf * ms}, "must be a time such as"),
+    ({"read_from": 5}, "read_from = 5 must be a time"),
+    ({"adaptation": "much"}, "adaptation = 'much'; expected a number."),
+]
+
+
+@pytest.mark.parametrize(("options", "text"), OPTION_FAULTS)
+def test_options_of_a_network_are_checked(options, text):
+    refuses(NetworkError, text, SpikingGammaNetwork, [6, 5, 3], **options)
+
+
+@pytest.mark.parametrize("labels", [[0.5, 1.0, 2.0], [True, False, True], ["a", "b", "c"]])
+def test_labels_are_whole_numbers(network, events, labels):
+    refuses(NetworkError, "; expected whole numbers, one class each", network.gradient, events, labels)
 
 
 def test_streams_refuse_what_would_break_them(network, events):

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from brian2 import defaultclock, ms
+from gamma_brian import assert_same_run, assert_same_spikes
 
 from brian2grad.models import EngineError, NetworkError, SpikingGammaNetwork, bin_events
 from brian2grad.models.gamma.brian.run import BrianGamma
@@ -27,36 +28,6 @@ GRADED = [
     pytest.param({"signed": True, "buckets": "synapse"}, id="signed", marks=pytest.mark.long),
 ]
 TAU = [20, 35, 27] * ms
-
-
-def in_order(steps, units):
-    """Spikes sorted by step, then unit."""
-    order = np.lexsort((units, steps))
-    return np.asarray(steps)[order], np.asarray(units)[order]
-
-
-def assert_same_spikes(native, brian):
-    """Every spike of every sample and hidden layer."""
-    total = 0
-    for sample, (ours, theirs) in enumerate(zip(native.recorded, brian.spikes, strict=True)):
-        for layer, ((steps, units, _), spikes) in enumerate(zip(ours, theirs, strict=True)):
-            for found, wanted in zip(in_order(steps, units), in_order(*spikes), strict=True):
-                np.testing.assert_array_equal(found, wanted, err_msg=f"sample {sample}, layer {layer + 1}")
-            total += len(steps)
-    return total
-
-
-def assert_same_run(network, events, brian, fewest=50):
-    native = network.forward(events, record=True, traces=True)
-    total = assert_same_spikes(native, brian)
-    assert total >= fewest
-    np.testing.assert_allclose(brian.readout, native.readout, rtol=1e-12, atol=1e-12)
-    np.testing.assert_array_equal(brian.spike_counts, native.spikes)
-    if brian.signals is not None:
-        for layer in range(len(network.sizes) - 2):
-            np.testing.assert_allclose(brian.estimates[layer], native.estimates[layer], rtol=1e-12, atol=1e-12)
-            np.testing.assert_allclose(brian.signals[layer], native.signals[layer], rtol=1e-12, atol=1e-12)
-    return native
 
 
 # -- runtime mode ---------------------------------------------------------------------------------------------------
@@ -266,7 +237,7 @@ def test_all_spikes_of_real_recordings(memory, adaptation, hidden, recordings):
     )
     network.calibrate(events.take(slice(0, 32)))
     run = network.brian2(events, device="cpp_standalone")
-    assert run.compilations == 1
+    assert run.compilations <= 1  # none where an earlier run has left the program
     native = network.forward(events, record=True)
     total = assert_same_spikes(native, run)
     assert total > N_RECORDINGS * sum(hidden) / 2

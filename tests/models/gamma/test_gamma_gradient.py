@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pytest
 from brian2 import ms, second
-from gamma_dense import Dense, assert_gradient_is_differences, difference_quotients
+from gamma_dense import Dense, assert_gradient_is_differences
 
 from brian2grad.models import NetworkError
+from brian2grad.models.gamma.tables import sent_down
 
 # Every combination is one compilation of the engine; the default run has each option in both values.
 DEFAULT = {("paper", "neuron", "fixed"), ("continuous", "synapse", "adaptive")}
@@ -98,21 +99,17 @@ def test_without_bias_and_without_hidden_layer(random_network, random_events):
     assert_gradient_is_differences(network, events, labels=labels_of(events))
 
 
-def test_activity_penalty_is_the_mean_hidden_signal(random_network, random_events):
+@pytest.mark.parametrize("options", [{}, {"rule": "online", "window": 12}], ids=["filter", "online"])
+def test_activity_is_the_mean_hidden_signal_in_loss_and_gradient(options, random_network, random_events):
     events = random_events(n_samples=3, n_steps=12)
     network = make(random_network, (6, 5, 4, 3))
     labels = labels_of(events)
-    plain = network.loss_and_grad(events, labels, analog=True)[1]
-    penalised = network.loss_and_grad(events, labels, analog=True, activity=0.7)[1]
-
-    def mean_signal():
-        return sum(signal.mean() for signal in network.forward(events, traces=True, analog=True).signals)
-
-    for name in ("layer1.w", "layer2.v", "layer1.tau"):
-        chosen, wanted = difference_quotients(network, name, mean_signal)
-        found = (penalised[name] - plain[name]).flat[chosen] / 0.7
-        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-8 * np.abs(wanted).max())
-    np.testing.assert_allclose(penalised["layer3.w"], plain["layer3.w"], rtol=1e-14)
+    signals = np.concatenate([s.reshape(-1, s.shape[-1]).T for s in network.forward(events, traces=True).signals])
+    plain = network.loss_and_grad(events, labels, **options)[0]
+    penalised = network.loss_and_grad(events, labels, activity=0.7, **options)[0]
+    assert penalised - plain == pytest.approx(0.7 * signals.mean(), rel=1e-10)
+    if not options:
+        assert_gradient_is_differences(network, events, labels=labels, activity=0.7)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -210,6 +207,20 @@ def test_spiking_gradient_equals_the_dense_transcription(kind, sizes, random_net
         np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance * np.abs(wanted).max(), err_msg=name)
 
 
+@pytest.mark.parametrize("kind", KINDS[:1] + KINDS[4:5], ids=["paper", "continuous"])
+def test_direct_sends_what_buckets_hold_of_a_constant_signal(kind, random_network):
+    network = make(random_network, (6, 5, 3), memory=kind["memory"])
+    numbers = network.numbers()[0]
+    z = np.zeros(len(numbers.A))
+    for _ in range(4000):
+        z = numbers.A @ z
+        z[0] += 1 - numbers.estimate_decay  # an event is what the estimate of a signal of one has lost
+    np.testing.assert_allclose(sent_down((0,), numbers, numbers, "direct")[0], z, rtol=1e-10)
+    ones = np.allclose(z, 1, rtol=1e-10)
+    assert ones == (kind["memory"] == "paper")
+    assert z[0] == pytest.approx(1)
+
+
 # -- numbers and threads --------------------------------------------------------------------------------------------
 
 
@@ -292,3 +303,23 @@ def test_wrong_number_of_units_and_a_late_window_are_refused(random_network, ran
     late = random_network(read_from=1 * second)
     with pytest.raises(NetworkError, match="read_from = .* starts after the last of the 20 steps"):
         late.loss_and_grad(random_events(), np.zeros(3, int))
+
+
+@pytest.mark.parametrize(("read_from", "first"), [(0, 0), (1, 1), (10, 1), (25, 3), (30, 3), (30.1, 4)])
+def test_reading_starts_with_the_first_step_that_begins_late_enough(random_network, random_events, read_from, first):
+    """Steps of 10 ms begin at 0, 10, 20 ... ms; one that begins before `read_from` enters neither loss nor answer."""
+    network, events, labels = random_network(read_from=read_from * ms), random_events(), np.arange(3)
+    readout = network.forward(events).readout
+    weight = np.zeros((3, 20))
+    weight[:, first:] = 1
+    everything = random_network()
+    expected = everything.gradient(events, labels, weight=weight)
+    found = network.gradient(events, labels)
+    assert found.loss == pytest.approx(expected.loss, rel=1e-12)
+    np.testing.assert_allclose(found.gradients["layer1.w"], expected.gradients["layer1.w"], rtol=1e-12)
+    np.testing.assert_allclose(network.scores(readout), everything.scores(readout[:, first:]), rtol=1e-12)
+    decided = network.decisions(readout)
+    assert (decided[:, :first] == -1).all()
+    assert (decided[:, first:] >= 0).all()
+    per_step = np.zeros((3, 20), int)
+    assert network.hits(readout, per_step)[1] == 3 * (20 - first)

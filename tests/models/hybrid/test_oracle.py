@@ -147,3 +147,20 @@ def test_delays_and_refractory_periods_must_not_be_negative():
     problem = run(objects)
     with pytest.raises(NetworkError, match="delays must be finite and not negative"):
         problem.simulate({(objects[2]._pathways[0].name, "delay"): np.array([-1e-3])})
+
+
+def test_statements_read_subexpressions_as_the_lines_before_have_left_them():
+    """As Brian 2 does; the target's subexpression in on_pre follows the same rule."""
+    group = NeuronGroup(
+        1, "dv/dt = (1.4 - v)/tau : 1\ndu/dt = -u/tau : 1\ny = 2*v + u : 1", threshold="v > 1",
+        reset="v = 0.1; u += y; v -= 0.2*y", method="exact", namespace=NAMES,
+    )  # fmt: skip
+    spikes = SpikeGeneratorGroup(1, [0, 0], [3, 17] * ms)
+    synapses = Synapses(spikes, group, on_pre="v_post -= 0.1; u_post += 0.3*y_post", delay=2 * ms)
+    synapses.connect()
+    monitor = SpikeMonitor(group)
+    tape = HybridProblem([group, spikes, synapses], final_loss("v", group), [], 40 * ms, NAMES).simulate()
+    defaultclock.dt = 0.001 * ms
+    Network(group, spikes, synapses, monitor).run(40 * ms)
+    assert np.asarray(monitor.t) == pytest.approx(times(tape, group), abs=1e-5)
+    assert [group.u[0], group.v[0]] == pytest.approx(tape.final(group.name)[0], abs=3e-4)  # states by name

@@ -246,3 +246,14 @@ def test_brian2_gives_the_same_report(archive, tmp_path, capsys):
     code, out, error = call(capsys, "simulate", run, "--data", archive, "--sample", 1, "--plot", picture)
     assert code == 0, error
     assert picture.stat().st_size > 1000
+
+
+def test_an_output_that_the_input_makes_spike_waits_for_no_step():
+    """Output 0 spikes in the first forward step of timestep 1, output 1 never: latencies 1 and all of them."""
+    network = AsynchronousNetwork([2, 2], V_th=0.5, dt=1 * ms, threads=1)
+    network.set_weights([np.array([[1.0, 0.1], [0.2, 0.1]])])
+    frames = np.zeros((1, 3, 2))
+    frames[0, 0, 1] = frames[0, 1, 0] = 1
+    run = network.run(StepEvents.from_dense(frames, 1e-3))
+    assert run.counters["forward_steps"].tolist() == [[1, 1, 1]]
+    np.testing.assert_array_equal(first_spike_steps(run), [[1, 3]])

@@ -2,20 +2,18 @@
 
 import itertools
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import smoothed
 import unlayered_cases as cases
+import unlayered_dense
 from surrogates import primitive, slope
 
 from brian2grad.models.gradients import Unlayered
-from brian2grad.models.order.draws import field_of, uniform
 from brian2grad.models.order.tape import EMITTED
 
-Case, N_IN = cases.Case, cases.N_IN
+Case = cases.Case
 
 VARIANTS = {
     "v1": {},
@@ -75,88 +73,12 @@ def difference(smooth, name, index):
     return value / (12 * h)
 
 
-# -- against plain autograd -----------------------------------------------------------------------------------
-
-
-def dense_gradient(case):
-    """Loss and gradients of a `Case` by PyTorch's autograd over the dense transcription, and the output counts."""
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed; `pip install brian2grad[benchmarks]`")
-    sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
-    import dense_torch as dense
-
-    torch.set_num_threads(1)
-    leaf = lambda values: torch.tensor(values, dtype=torch.float64, requires_grad=True)  # noqa: E731
-    W_in, W = map(leaf, case.connectivity.dense())
-    tau, theta, sigma = leaf(case.tau), leaf(case.theta), leaf(np.full(case.N, float(case.sigma)))
-    gain = None if case.unlayered.variant == "v1" else 1 / math.pi
-    counts, membranes, history = [], [], []
-    p, d = case.refractory_dropout, case.spike_dropout
-    for s in range(case.n_samples):
-        draw = lambda t, k, what, s=s: torch.tensor(  # noqa: E731
-            uniform(field_of(case.seed, s, t, k, what), np.arange(N_IN, N_IN + case.N))
-        )[None]
-        net = dense.DenseUnlayered(
-            W_in, W, torch.exp(-1e-3 / tau), theta, chooser(case, torch, dense, draw),
-            lambda x: dense.arctan_slope(x, gain=gain),
-            sigma=sigma if case.sigma else None, every=case.unlayered.variant == "v2", refractory=case.refractory,
-            cut=case.unlayered.state == "cut", detach_reset=case.unlayered.reset == "detached",
-            rests=(lambda t, k, draw=draw, p=p: draw(t, k, "refractory dropout") >= p) if p else None,
-            keeps=(lambda t, k, draw=draw, d=d: (draw(t, k, "spike dropout") >= d).double()) if d else None,
-            sigma_mask=torch.arange(case.N) >= cases.SIZES[1],
-        )  # fmt: skip
-        count, membrane, steps = net.run(torch.tensor(case.frames[s])[:, None])
-        counts.append(count[:, 0, -cases.N_OUT :])
-        membranes.append(membrane[:, 0, -cases.N_OUT :])
-        history.append(torch.stack([step[0] for step in steps]))
-    loss = dense_loss(case, torch, torch.stack(counts), torch.stack(membranes), history)
-    loss.backward()
-    grads = {f"projection{k}.w": w for k, w in enumerate(split(case, W_in.grad, W.grad))}
-    named = (("neurons.V_th", theta), ("neurons.tau_m", tau), ("neurons.sigma", sigma))
-    grads |= {n: np.zeros(case.N) if p.grad is None else p.grad.numpy() for n, p in named}
-    return float(loss.detach()), grads, torch.stack(counts).detach().numpy()
-
-
-def dense_loss(case, torch, counts, membranes, history):
-    loss, labels = case.loss, torch.tensor(case.labels)
-    cross_entropy = lambda x, y: torch.nn.functional.cross_entropy(x, y, label_smoothing=loss.smoothing)  # noqa: E731
-    per_step = labels.repeat_interleave(cases.T)
-    latency = torch.stack([torch.cumprod(1 - h[:, -cases.N_OUT :], 0).sum(0) for h in history]) / loss.latency_scale
-    value = loss.total * cross_entropy(counts.sum(1), labels)
-    if case.kind != "latency":
-        value = value + cross_entropy(
-            (counts if case.kind == "counts" else membranes).reshape(-1, cases.N_OUT), per_step
-        )
-    value = value + (1.0 if case.kind == "latency" else loss.first) * cross_entropy(-latency, labels)
-    value = value + loss.haste * latency[torch.arange(len(labels)), labels].mean()
-    return value + loss.activity / (case.N * case.n_samples) * sum(h.sum() for h in history)
-
-
-def split(case, W_in, W):
-    starts = case.connectivity.starts - N_IN
-    for p in case.connectivity.projections:
-        columns = slice(starts[p.target], starts[p.target] + cases.SIZES[p.target])
-        rows = W_in if p.source == 0 else W[starts[p.source] : starts[p.source] + cases.SIZES[p.source]]
-        yield rows[:, columns].numpy()
-
-
-def chooser(case, torch, dense, draw):
-    layer = torch.tensor(case.connectivity.layer_of()[N_IN:].astype(float))
-    F = case.N if case.F is None else case.F
-
-    def choose(q, P, t, k):
-        waiting = q > 0
-        if case.policy == "layered":
-            foremost = layer[waiting[0]].min() if bool(waiting.any()) else -1
-            return (~waiting | (layer[None] == foremost)).double()
-        u = draw(t, k, "key")
-        return dense.by_keys(waiting, u if case.policy == "RS" else -(P + cases.NOISE * u), F)
-
-    return choose
+# -- against plain automatic differentiation ------------------------------------------------------------------
 
 
 def assert_equal_to_dense(case):
     found = case.gradient()
-    loss, grads, counts = dense_gradient(case)
+    loss, grads, counts = unlayered_dense.gradient(case)
     np.testing.assert_array_equal(found.outputs, counts)
     assert found.loss == pytest.approx(loss, rel=1e-12)
     for name, own in found.gradients.items():

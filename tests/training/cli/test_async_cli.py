@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+from brian2grad.models.storage import load_network, save_network
 from brian2grad.training import EventArchive
 from brian2grad.training.cli.main import main
 
@@ -76,6 +77,7 @@ def test_both_engines_give_the_same_report(order, run, archive, capsys):
     assert native["forward_group"] == group
 
 
+@pytest.mark.long
 @pytest.mark.standalone
 def test_standalone_gives_the_same_report(run, archive, capsys):
     options = ["--data", archive, "--limit", 3, "--scheduler", "fifo", "--forward-group", 2]
@@ -129,13 +131,18 @@ def test_damaged_weights_are_named(run, archive, capsys, tmp_path):
     copy.mkdir()
     for path in run.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
-    with h5py.File(copy / "weights.h5", "r+") as file:
-        file["projection0/w"][1, 2] = np.nan
-    for command in ("evaluate", "simulate"):
-        code, _, error = call(capsys, command, copy, "--data", archive)
-        assert code == 2
-        assert "The weights 0 -> 1 hold nan at flat index 10" in error
-        assert "Traceback" not in error
+    config, parameters = load_network(copy / "weights.h5")
+    parameters["projection0.w"] = np.array(parameters["projection0.w"])
+    parameters["projection0.w"][1, 2] = np.nan
+    save_network(copy / "weights.h5", "async", config, parameters)
+    for text in ("weights.h5: The weights 0 -> 1 hold nan at flat index 10", "its checksum differs"):
+        for command in ("evaluate", "simulate"):
+            code, _, error = call(capsys, command, copy, "--data", archive)
+            assert code == 2
+            assert text in error
+            assert "Traceback" not in error
+        with h5py.File(copy / "weights.h5", "r+") as file:
+            file["projection0/w"][1, 2] = 0
 
 
 def test_labels_per_step_are_refused_before_anything_is_written(capsys, tmp_path, monkeypatch):

@@ -17,6 +17,16 @@ def fine():
     return dict(network=[group], loss=spike_loss("t/ms", group) + final_loss("v**2", group),
                 wrt=[(group, "tau"), (group, "theta"), (group, "v")], duration=30*ms)
 
+def undelayed():
+    group = NeuronGroup(1, "dv/dt = (I - v)/(10*ms) : 1\\ndI/dt = -I/(5*ms) : 1", threshold="v > theta",
+                        reset="v = 0", refractory=2*ms)
+    source = SpikeGeneratorGroup(2, [0, 1], [1, 4]*ms)
+    synapses = Synapses(source, group, "w : 1", on_pre="I_post += w", name="synapses")
+    synapses.connect()
+    synapses.w = [4, 3]
+    return dict(network=[group, source, synapses], loss=spike_loss("t/ms", group), wrt=[(synapses, "delay")],
+                duration=30*ms)
+
 def incomplete():
     return {**fine(), "duration": 3*mV}
 
@@ -52,6 +62,13 @@ def test_a_model_passes(call):
         assert text in out, out
 
 
+def test_delays_of_zero_are_compared_from_above(call):
+    code, out, _ = call("undelayed")
+    assert code == 0, out
+    assert "synapses_pre.delay[1]" in out
+    assert "not checked" not in out
+
+
 def test_a_tolerance_that_is_not_met_ends_with_code_1(call):
     code, out, _ = call("fine", "--tolerance", "1e-16")
     assert code == 1
@@ -71,3 +88,23 @@ def test_refusals(call, name, message):
     code, _, error = call(name)
     assert code == 2
     assert message in error
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1\nraise RuntimeError('no\\nway')", "own.py, line 2: RuntimeError: no way; mend the file."),
+        ("def problem():\n    return 1 / 0", "own.py, line 2: ZeroDivisionError: division by zero; mend the file."),
+        ("def problem(:", "own.py, line 1: SyntaxError: invalid syntax; mend the file."),
+        ("def problem(a): return a", "own.py: TypeError: problem() missing 1 required positional argument: 'a'; mend"),
+        ("problem = 3", "own.py' has no function 'problem'."),
+    ],
+)
+def test_what_fails_in_the_users_file_is_one_line(text, message, capsys, tmp_path):
+    (tmp_path / "own.py").write_text(text)
+    with pytest.raises(SystemExit) as status:
+        main(["check", f"{tmp_path / 'own.py'}:problem"])
+    error = capsys.readouterr().err
+    assert status.value.code == 2
+    assert message in error
+    assert len(error.strip().splitlines()) == 1

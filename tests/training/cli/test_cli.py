@@ -1,47 +1,16 @@
 """The command line as a user types it: one process for the happy path, the same function for the refusals."""
 
 import json
+import re
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from commands import call
 
 from brian2grad.training import EventArchive
-from brian2grad.training.cli.main import main
-
-
-def call(capsys, *arguments):
-    """Exit code, output and error text of a command."""
-    with pytest.raises(SystemExit) as status:
-        main([str(a) for a in arguments])
-    captured = capsys.readouterr()
-    return status.value.code, captured.out, captured.err
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    """Small archive with two separable classes."""
-    rng = np.random.default_rng(0)
-    samples, labels = [], np.arange(40) % 2
-    for label in labels:
-        times = np.sort(rng.integers(0, 100, 60))
-        samples.append(((rng.integers(0, 10, 60) + 6 * label).astype(np.uint16), times.astype(np.uint32)))
-    path = tmp_path_factory.mktemp("data") / "toy.npz"
-    EventArchive.from_samples(samples, labels.astype(np.uint8), n_units=16, time_unit_us=1000).save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def run(archive, tmp_path_factory):
-    """A trained run folder."""
-    folder = tmp_path_factory.mktemp("runs") / "toy"
-    command = [sys.executable, "-m", "brian2grad.training", "train", "gamma", "--data", str(archive)]
-    command += ["--hidden", "12,6", "--epochs", "3", "--seed", "4", "--theta", "0.3", "--out", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "epoch   3/3" in done.stderr
-    return folder
 
 
 def test_run_folder_holds_what_it_should(run):
@@ -91,6 +60,15 @@ def test_engines_agree(run, archive, capsys, tmp_path):
     native, brian2 = (np.load(f) for f in files)
     np.testing.assert_array_equal(native["predictions"], brian2["predictions"])
     np.testing.assert_array_equal(native["spikes"], brian2["spikes"])
+
+
+def test_accuracy_on_what_was_trained_on_says_so(run, archive, capsys, tmp_path):
+    other = tmp_path / "other.npz"
+    other.write_bytes(archive.read_bytes())
+    for path, seen in ((archive, True), (other, False)):
+        code, out, _ = call(capsys, "evaluate", run, "--data", path)
+        assert code == 0
+        assert ("THE SAME AS IN TRAINING" in out) == seen
 
 
 def test_other_time_step(run, archive, capsys):
@@ -190,14 +168,28 @@ def test_a_recipe_is_refused_by_file_section_and_entry(line, text, capsys, tmp_p
     assert len(err.strip().splitlines()) == 1
 
 
+def test_a_command_alone_prints_its_help(capsys):
+    for command in ([], ["train"]):
+        code, out, err = call(capsys, *command)
+        assert code == 0
+        assert "Usage" in out
+        assert err == ""
+
+
+def test_a_run_is_resumed_by_the_command_of_its_own_model(run, capsys):
+    code, _, err = call(capsys, "train", "async", "--resume", run)
+    assert code == 2
+    assert "is no async run; resume it with the command of its own model" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         (["train", "gamma", "--data", "nmnst"], "unknown data set 'nmnst'"),
         (["train", "delta"], "model 'delta' is unknown"),
         (["train", "gamma", "--tau=-3ms"], "tau = '-3ms' is no positive time"),
-        (["train", "gamma", "--theta", "0"], "theta = 0.0 must be positive"),
-        (["train", "gamma", "--K", "0"], "K = 0 buckets"),
+        (["train", "gamma", "--theta", "0"], "--theta: network.theta = 0.0 must be greater than 0"),
+        (["train", "gamma", "--K", "0"], "--K: network.K = 0 must be greater than or equal to 1"),
         (["train", "gamma", "--hidden", "12,x"], "hidden = '12,x'"),
         (["train", "gamma", "--recipe", "nothing"], "There is no recipe"),
         (["train", "gamma", "--rule", "magic", "--epochs", "1"], "rule 'magic' is unknown; use one of filter"),
@@ -239,7 +231,30 @@ def test_units_that_do_not_fit_the_network(run, capsys, tmp_path):
     EventArchive.from_samples([([3], [1])], [0], n_units=9, time_unit_us=1000).save(other)
     code, _, err = call(capsys, "evaluate", run, "--data", other)
     assert code == 2
-    assert "9 units" in err
+    assert "other: has 9 units, but the network takes 16; choose data of its kind" in err
+
+
+def test_sounds_that_do_not_fit_the_network_are_not_encoded(run, capsys, tmp_path, monkeypatch):
+    path = tmp_path / "sounds.npz"
+    np.savez(path, pcm=np.ones(900, np.int16), offsets=[0, 900], labels=[0], speaker=["a"], take=[0], sample_rate=8000)
+    monkeypatch.setattr("brian2grad.training.data.Cochlea.encode", None)
+    code, _, err = call(capsys, "evaluate", run, "--data", path)
+    assert code == 2
+    assert "sounds: has 128 units, but the network takes 16" in err
+
+
+def test_labels_that_the_network_has_no_output_for_are_refused(run, archive, capsys, tmp_path):
+    other = tmp_path / "other.npz"
+    EventArchive.from_samples([([3], [1]), ([3], [1])], [1, 2], n_units=16, time_unit_us=1000).save(other)
+    code, _, err = call(capsys, "evaluate", run, "--data", other)
+    assert code == 2
+    assert "label 2 of sample 1: the network has only outputs 0 to 1; choose data of its classes." in err
+    (tmp_path / "two.toml").write_text("[network]\nhidden = [4]\nn_classes = 2\n")
+    recipe = ["--recipe", tmp_path / "two.toml", "--out", tmp_path / "run"]
+    for data in (["--data", other], ["--data", archive, "--validation", other]):
+        code, _, err = call(capsys, "train", "gamma", *data, *recipe)
+        assert code == 2
+        assert "label 2 of sample 1: the network has only outputs 0 to 1" in err
 
 
 def test_no_compiler(archive, tmp_path):
@@ -256,3 +271,49 @@ def test_missing_device(run, archive, capsys, device):
     code, _, err = call(capsys, "evaluate", run, "--data", archive, "--engine", "brian2", "--device", device)
     assert code == 2
     assert ("unknown" if device == "abacus" else "not available") in err
+
+
+def test_export_writes_a_script_that_answers(run, archive, capsys, tmp_path):
+    code, out, _ = call(capsys, "export", run, "--format", "brian2", "--out", tmp_path / "network.py")
+    assert code == 0
+    assert out.split() == [str(tmp_path / "network.py"), str(tmp_path / "network.npz")]
+    command = [sys.executable, "network.py", str(archive), "3"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "decision: " in done.stdout
+
+
+def test_export_refuses_what_is_no_script(run, capsys, tmp_path):
+    code, _, error = call(capsys, "export", run, "--out", tmp_path / "network.txt")
+    assert code == 2
+    assert "a script ends in .py" in error
+
+
+def test_evaluate_prints_confusions(run, archive, capsys):
+    _, out, _ = call(capsys, "evaluate", run, "--data", archive, "--json", "--confusion")
+    found = json.loads(out)
+    table = np.array(found["confusion"])
+    assert table.shape == (2, 3)
+    assert table.sum() == found["n_samples"]
+    assert np.isclose(np.trace(table[:, :2]) / table.sum(), found["accuracy"])
+    _, out, _ = call(capsys, "evaluate", run, "--data", archive, "--confusion")
+    assert out.splitlines()[-2].split() == ["0", *(str(n) if n else "·" for n in table[0, : 2 + table[:, 2].any()])]
+
+
+def test_report_is_one_page_that_needs_nothing(run, archive, capsys, tmp_path):
+    page = tmp_path / "report.html"
+    code, out, _ = call(capsys, "report", run, run, "--data", archive, "--limit", 20, "--out", page)
+    assert code == 0
+    assert out.split() == [str(page)]
+    text = page.read_text()
+    assert re.findall(r"(?:src|href)=\"(?!data:|#)", text) == []
+    ElementTree.fromstring(text[text.index("<svg") : text.index("</svg>") + 6])
+    for title in ("Learning", "Confusions", "Spikes and time to decide", "Energy, estimated", "How to reproduce"):
+        assert f"<h2>{title}</h2>" in text
+    assert text.count("<svg") == 2 * 4
+    assert "theta = 0.3" in text
+
+
+def test_report_refuses_three_runs_and_other_files(run, capsys, tmp_path):
+    assert "one, or two side by side" in call(capsys, "report", run, run, run, "--out", tmp_path / "a.html")[2]
+    assert "a page ends in .html" in call(capsys, "report", run, "--out", tmp_path / "a.pdf")[2]

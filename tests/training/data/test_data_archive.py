@@ -2,6 +2,9 @@
 
 import dataclasses
 import os
+import shutil
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from brian2 import ms
 from brian2.tests.utils import assert_allclose
 
 from brian2grad.training.data import DataError, EventArchive, read_archive, shift_units
+from brian2grad.training.data.npz import cached_archive
 
 
 def fields(**changed):
@@ -31,7 +35,9 @@ def stored(tmp_path, **changed):
 
 
 REFUSALS = [
-    ({"units": np.zeros(5, np.int64)}, r"'units' has dtype int64; store it as uint16"),
+    ({"units": np.zeros(5, np.float64)}, r"'units' has dtype float64; store it as uint16"),
+    ({"units": np.array([0, 3, -1, 2, 2])}, r"'units' is -1 at index 2; 0 to 65535 fit"),
+    ({"units": np.array([0, 3, 2**16, 2, 2])}, r"'units' is 65536 at index 2; 0 to 65535 fit"),
     ({"units": np.zeros((5, 1), np.uint16)}, r"'units' has 2 dimensions"),
     ({"units": np.array([0, 3, 1, 4, 2], np.uint16)}, r"'units' is 4 at index 3, but n_units is 4"),
     ({"times": np.zeros(5, np.float32)}, r"'times' has dtype float32; store it as uint"),
@@ -44,20 +50,26 @@ REFUSALS = [
         r"'times' isn't sorted in sample 2: 7 after 9 at index 4",
     ),
     ({"times": np.zeros(4, np.uint16)}, r"'times' has 4 entries, but 'units' has 5"),
-    ({"offsets": np.array([0, 3, 3, 5], np.int32)}, r"'offsets' has dtype int32; store it as int64"),
+    ({"times": np.array([1, -5, 5, 0, 7])}, r"'times' is -5 at index 1; 0 to 9.223372037e\+18 fit"),
+    ({"times": np.array([1, 5, 5, 0, 2**63], np.uint64)}, r"'times' is 9223372036854775808 at index 4; 0 to"),
+    ({"offsets": np.array([0.0, 3, 3, 5])}, r"'offsets' has dtype float64; store it as int64"),
+    ({"offsets": np.array([0, 3, 3, 2**63], np.uint64)}, r"'offsets' is 9223372036854775808 at index 3"),
     ({"offsets": np.array([1, 3, 3, 5])}, r"'offsets' starts at 1 \(index 0\)"),
     ({"offsets": np.array([0, 4, 3, 5])}, r"'offsets' isn't monotonic: 3 after 4 at index 2"),
     ({"offsets": np.array([0, 3, 3, 9])}, r"'offsets' ends at 9 \(index 3\), but 'units' has 5 entries"),
     ({"offsets": np.array([], np.int64)}, r"'offsets' is empty"),
-    ({"labels": np.zeros(3, np.int64)}, r"'labels' has dtype int64; store it as uint8"),
+    ({"labels": np.array([True, False, True])}, r"'labels' has dtype bool; store it as uint8"),
+    ({"labels": np.array([1, 0, 256])}, r"'labels' is 256 at index 2; 0 to 255 fit"),
     ({"labels": np.zeros(2, np.uint8)}, r"'labels' has 2 entries, but 'offsets' describes 3 samples"),
-    ({"n_units": 4.0}, r"'n_units' must be one integer, not 4.0"),
-    ({"n_units": 0}, r"'n_units' is 0; it must be positive"),
-    ({"time_unit_us": -1.0}, r"'time_unit_us' is -1.0; it must be positive"),
-    ({"time_unit_us": np.nan}, r"'time_unit_us' is nan; it must be positive"),
+    ({"n_units": 4.0}, r"'n_units' (must be one integer, not 4.0|has dtype float64; store it as integer)"),
+    ({"n_units": 0}, r"'n_units' is 0; 1 to 65536 fit"),
+    ({"n_units": 2**60}, r"'n_units' is 1152921504606846976; 1 to 65536 fit"),
+    ({"time_unit_us": -1.0}, r"'time_unit_us' is -1.0; 1e-06 to 1000000000 fit"),
+    ({"time_unit_us": np.nan}, r"'time_unit_us' is nan; 1e-06 to"),
+    ({"time_unit_us": 1e300}, r"'time_unit_us' is 1e\+300; 1e-06 to"),
     ({"labels_per_step": np.zeros((3, 4))}, r"'labels_per_step' has dtype float64"),
     ({"labels_per_step": np.zeros((2, 4), np.uint8)}, r"'labels_per_step' has shape \(2, 4\)"),
-    ({"labels_per_step": np.array([[0], [-1], [0]])}, r"'labels_per_step' is negative at index \(1, 0\)"),
+    ({"labels_per_step": np.array([[0], [-1], [0]])}, r"'labels_per_step' is -1 at index \(1, 0\); 0 to 255 fit"),
 ]
 
 
@@ -81,7 +93,7 @@ def test_missing_field_is_refused(tmp_path, field):
 
 def test_field_of_python_objects_is_refused(tmp_path):
     path = stored(tmp_path, labels=np.array([1, None, 2], object))
-    with pytest.raises(DataError, match="field 'labels' is missing or unreadable"):
+    with pytest.raises(DataError, match="field 'labels' holds Python objects, which are never read; store it as uint8"):
         read_archive(path)
 
 
@@ -138,6 +150,87 @@ def test_reader_keeps_extras_of_every_sample_and_ignores_others(tmp_path):
     assert archive.labels_per_step is None
 
 
+def test_every_wrong_field_is_named_at_once(tmp_path):
+    path = stored(tmp_path, units=np.array([0, 3, 1, -4, 2]), labels=np.array([1, 300, 2]), times=None, n_units=0)
+    with pytest.raises(DataError) as refusal:
+        read_archive(path)
+    text = str(refusal.value)
+    assert text.startswith(f"{path}: field 'n_units' is 0; 1 to 65536 fit; field 'units' is -4 at index 3; 0 to 65535")
+    assert "field 'times' is missing; an event archive needs n_units," in text
+    assert text.endswith("field 'labels' is 300 at index 1; 0 to 255 fit")
+    with pytest.raises(DataError, match="offsets. ends at 9 .*; field .units. is 3 at index 1, but n_units is 3"):
+        EventArchive(**fields(offsets=np.array([0, 3, 3, 9]), n_units=3))
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.uint32, np.int64, np.uint64, ">i4"])
+def test_other_integers_that_fit_are_taken(tmp_path, kind):
+    content = {name: value.astype(kind) for name, value in fields().items() if isinstance(value, np.ndarray)}
+    for archive in (read_archive(stored(tmp_path, **content)), EventArchive(**fields(**content))):
+        for name, value in fields().items():
+            np.testing.assert_array_equal(getattr(archive, name), value)
+        assert (archive.units.dtype, archive.offsets.dtype, archive.labels.dtype) == (np.uint16, np.int64, np.uint8)
+        assert archive.times.dtype == f"u{np.dtype(kind).itemsize}"
+
+
+def test_archive_without_events_is_refused(tmp_path):
+    path = stored(tmp_path, units=np.zeros(0, np.uint16), times=np.zeros(0, np.uint16), offsets=np.zeros(4, np.int64))
+    with pytest.raises(DataError, match=r"some\.npz: field 'units' is empty; an archive without any event"):
+        read_archive(path)
+
+
+def test_unknown_fields_are_not_read_whatever_they_hold(tmp_path):
+    path = stored(tmp_path, more=np.zeros(3), speaker=np.array([1, None, "x"], object), take=np.zeros(4, int))
+    content = bytearray(path.read_bytes())
+    place = content.index(np.zeros(3).tobytes())
+    content[place] ^= 0xFF  # its checksum no longer fits
+    path.write_bytes(content)
+    archive = read_archive(path)
+    assert archive.extra == {}
+    np.testing.assert_array_equal(archive.units, fields()["units"])
+
+
+def forged(tmp_path, member, content):
+    """Archive of which one member is replaced by other bytes."""
+    path = stored(tmp_path)
+    with zipfile.ZipFile(path) as old:
+        members = {info.filename: old.read(info) for info in old.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, stays in members.items():
+            new.writestr(name, content if name == f"{member}.npy" else stays)
+    return path
+
+
+def header(shape, dtype="<u2"):
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (header((2**60,)) + bytes(10), r"'units' claims 1152921504606846976 values, but 10 bytes are stored"),
+        (header((5,)) + bytes(8), r"'units' claims 5 values, but 8 bytes are stored"),
+        (header((5,)) + bytes(12), r"'units' claims 5 values, but 12 bytes are stored"),
+        (header((-5,)) + bytes(10), r"'units' has shape \(-5,\)"),
+        (header((2**27,)) + bytes(2**28), r"'units' takes 256 MiB, too much for a file of this size; store it with"),
+        (header((2**60,), "<U0"), r"'units' has dtype <U0; store it as uint16"),
+        (header((5,), "|O"), r"'units' holds Python objects, which are never read"),
+        (header("(" * 90), r"some\.npz: truncated or damaged"),
+        (b"no array", r"some\.npz: truncated or damaged"),
+        (b"", r"some\.npz: truncated or damaged"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_a_field_claims_is_compared_with_what_is_there(tmp_path, content, message):
+    path = forged(tmp_path, "units", content)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=message):
+        read_archive(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * 2**20
+
+
 def test_reader_takes_big_endian_numbers(tmp_path):
     path = stored(tmp_path, units=fields()["units"].astype(">u2"))
     archive = read_archive(path)
@@ -181,6 +274,25 @@ def test_subsets_are_well_formed(which, labels, units):
     takes = {1: 7, 0: 8, 2: 9}
     np.testing.assert_array_equal(part.extra["take"], [takes[label] for label in labels])
     dataclasses.replace(part)  # runs all checks of the constructor
+
+
+def test_from_zero_takes_away_the_first_time_of_each_sample():
+    times = np.array([1_700_000_000_000_005, 1_700_000_000_000_009, 7, 7], np.uint64)
+    archive = EventArchive(np.zeros(4, int), times, np.array([0, 2, 2, 4, 4]), np.zeros(4, int), 1, 1.0)
+    begun = archive.from_zero()
+    assert begun.times.tolist() == [0, 4, 0, 0]
+    assert begun.offsets.tolist() == archive.offsets.tolist()
+    empty = EventArchive(np.zeros(0, int), np.zeros(0, int), np.array([0, 0]), np.zeros(1, int), 1, 1.0)
+    assert len(empty.from_zero().times) == 0
+
+
+def test_until_leaves_out_what_is_at_the_end_itself():
+    """An event at the duration belongs to the step after it; rounding of the unit does not bring it back."""
+    times = np.array([0, 29, 30, 31, 30])
+    archive = EventArchive(np.zeros(5, int), times, np.array([0, 4, 5]), np.zeros(2, int), 1, 100.0)
+    kept = archive.until(3e-3)
+    assert kept.times.tolist() == [0, 29]
+    assert kept.offsets.tolist() == [0, 2, 2]
 
 
 def test_index_out_of_range():
@@ -227,5 +339,23 @@ def test_shift_units_moves_events_and_drops_those_that_leave():
     assert shifted.dtype == np.uint16
     each, _ = shift_units(frame, len(frame), width, height, np.full(frame.size, 1), np.full(frame.size, -1))
     np.testing.assert_array_equal(each, shifted)
+    back, kept = shift_units(frame, len(frame), width, height, dx=-1, dy=2)
+    image = np.zeros((2, height, width), int)
+    image.flat[back] = frame[kept]
+    expected = np.zeros_like(image)
+    expected[:, 2:, :-1] = frame.reshape(2, height, width)[:, :1, 1:]
+    np.testing.assert_array_equal(image, expected)
     with pytest.raises(DataError, match="25 units"):
         shift_units(frame, 25, width, height, 0, 0)
+
+
+def test_a_cached_archive_is_taken_only_as_what_it_was_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("BRIAN2GRAD_CACHE", str(tmp_path))
+    first, second = (EventArchive(**fields(labels=np.array([label, 0, 2]))) for label in (1, 3))
+    cached_archive("first.npz", lambda: first)
+    assert cached_archive("first.npz", None).sha256 == first.sha256
+    shutil.copy(tmp_path / "data" / "first.npz", tmp_path / "data" / "second.npz")
+    assert cached_archive("second.npz", lambda: second).sha256 == second.sha256
+    assert cached_archive("second.npz", None).sha256 == second.sha256
+    (tmp_path / "data" / "first.npz").write_bytes(b"cut")
+    assert cached_archive("first.npz", lambda: first).sha256 == first.sha256

@@ -11,6 +11,7 @@ from brian2grad.training.data import DataError, EventCamera, digits, simulate_di
 def cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("BRIAN2GRAD_CACHE", raising=False)
         patch.setenv("XDG_CACHE_HOME", str(folder))
         yield folder / "brian2grad" / "data"
 
@@ -75,6 +76,7 @@ def test_simulation_is_deterministic_and_equals_the_cached_copy(recorded, cache)
 def test_unusable_cache_is_passed_over(recorded, cache, tmp_path, monkeypatch):
     broken = tmp_path / "brian2grad"
     broken.write_text("a file where the folder should be")
+    monkeypatch.delenv("BRIAN2GRAD_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert digits("all").sha256 == recorded.sha256
     assert broken.read_text().startswith("a file")

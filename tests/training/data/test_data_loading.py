@@ -146,9 +146,9 @@ def test_path_is_used_whole(root):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mnist", "unknown data set 'mnist'; known are " + ", ".join(DATASETS)),
+        ("cifar", "unknown data set 'cifar'; known are " + ", ".join(DATASETS)),
         ("missing/archive.npz", "missing/archive.npz: no such file or folder"),
-        ("dvsgesture", "'dvsgesture' is not readable yet"),
+        ("dvsgesture", r"DvsGesture/trials_to_train\.txt: no such file"),
         ("nmnist8", r"nmnist8_train\.npz: no such file .*--data-root DIR or the variable BRIAN2GRAD_DATA"),
         ("shd", r"shd_train\.h5: no such file"),
     ],

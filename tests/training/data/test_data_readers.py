@@ -1,5 +1,7 @@
 """Readers of published formats, on files written here in those formats."""
 
+import os
+
 import h5py
 import numpy as np
 import pytest
@@ -91,6 +93,57 @@ def test_time_that_runs_backwards_is_refused(tmp_path):
         read_nmnist_file(path)
 
 
+@pytest.mark.parametrize("stray", ["10/1.bin", "cat/1.bin", "00/1.BIN", "1.bin", "-1/1.bin"])
+def test_recordings_outside_the_digits_folders_are_refused(tmp_path, stray):
+    write_bin(tmp_path / "0" / "1.bin", [1], [0], [0], [3])
+    write_bin(tmp_path / stray, [1], [0], [0], [3])
+    with pytest.raises(DataError, match=r"holds recordings, but is none of the digits' folders 0 \.\.\. 9"):
+        read_nmnist(tmp_path)
+
+
+def test_what_is_no_recording_beside_the_digits_folders_is_left_alone(tmp_path):
+    write_bin(tmp_path / "0" / "1.bin", [1], [0], [0], [3])
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "read.me").write_text("hello")
+    assert len(read_nmnist(tmp_path)) == 1
+
+
+def test_parts_beside_digits_are_refused(tmp_path):
+    write_bin(tmp_path / "0" / "1.bin", [1], [0], [0], [3])
+    write_bin(tmp_path / "Train" / "0" / "1.bin", [1], [0], [0], [3])
+    with pytest.raises(DataError, match="holds recordings, but is none of the digits' folders"):
+        read_nmnist(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["9" * 30, "\u0663", "a"])
+def test_names_that_are_no_small_numbers_are_no_index(tmp_path, name):
+    write_bin(tmp_path / "0" / f"{name}.bin", [1], [0], [0], [3])
+    assert read_nmnist(tmp_path).extra == {}
+
+
+def test_a_recording_too_long_for_its_times_or_for_memory_is_refused(tmp_path):
+    many = write_bin(tmp_path / "1.bin", [0], [240], [0], [0]).read_bytes() * 2**19
+    (tmp_path / "1.bin").write_bytes(many + bytes(5))
+    with pytest.raises(DataError, match=r"1\.bin: is 4294967296 at event 524287; 0 to 4294967295 microseconds fit"):
+        read_nmnist_file(tmp_path / "1.bin")
+    (tmp_path / "1.bin").write_bytes(bytes(5 * 2**21 + 5))
+    with pytest.raises(DataError, match=r"1\.bin: has 10485765 bytes; a recording has a few thousand"):
+        read_nmnist_file(tmp_path / "1.bin")
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
+    (tmp_path / "0").mkdir()
+    os.mkfifo(tmp_path / "0" / "1.bin")
+    with pytest.raises(DataError, match=r"1\.bin: can't be read \(it is no regular file\)"):
+        read_nmnist(tmp_path)
+
+
+def test_folder_without_any_event_is_refused(tmp_path):
+    write_bin(tmp_path / "0" / "1.bin", [], [], [], [])
+    with pytest.raises(DataError, match="has recordings, but no event in any of them"):
+        read_nmnist(tmp_path)
+
+
 def test_folder_without_recordings_is_refused(tmp_path):
     with pytest.raises(DataError, match="no recordings found; expected files such as"):
         read_nmnist(tmp_path)
@@ -126,9 +179,15 @@ def test_heidelberg_recording_is_sorted_by_time(tmp_path):
         (([[-0.5]], [[1]], [0]), r"'spikes/times' is -0.5 at index 0 of sample 0"),
         (([[0.1]], [[1, 2]], [0]), r"'spikes/times' has 1 entries in sample 0, but there are 2 units"),
         (([[0.1]], [[1]], [0, 1]), r"'spikes/units' has shape \(1,\), but there are 2 labels"),
-        (([[0.1]], [[1]], [300]), r"'labels' is 300 at index 0"),
+        (([[0.1]], [[1]], [300]), r"'labels' is 300 at index 0; 0 to 255 fit"),
         (([[0.1]], [[1]], [0.5]), r"'labels' has dtype float64"),
         ((None, [[1]], [0]), r"'spikes/times' is missing"),
+        (
+            ([[0.1], [250.0]], [[1], [1]], [0, 1]),
+            r"'spikes/times' is 250.0 at index 0 of sample 1; .*divide",
+        ),
+        (([[], []], [[], []], [0, 1]), r"'spikes/units' is empty; recordings without any spike"),
+        (([[0.1]], [[900]], [-1]), r"'labels' is -1 at index 0; 0 to 255 fit; field 'spikes/units' is 900 at index 0"),
     ],
 )
 def test_malformed_heidelberg_file_is_refused(tmp_path, content, message):
@@ -140,7 +199,18 @@ def test_malformed_heidelberg_file_is_refused(tmp_path, content, message):
 
 def test_integer_times_are_refused(tmp_path):
     path = write_heidelberg(tmp_path / "bad.h5", [[1]], [[1]], [0], dtype=np.int32)
-    with pytest.raises(DataError, match="'spikes/times' has dtype int32 in sample 0; store float seconds"):
+    with pytest.raises(DataError, match="'spikes/times' has dtype int32; store float seconds"):
+        read_heidelberg(path)
+
+
+def test_heidelberg_times_in_milliseconds_are_refused(tmp_path):
+    """As published, but in milliseconds: formerly a recording of 17 minutes."""
+    seconds = [[0.013, 0.42], [0.1, 1.05]]
+    assert read_heidelberg(write_heidelberg(tmp_path / "s.h5", seconds, [[1, 2]] * 2, [0, 1])).times.max() < 1.1e6
+    path = write_heidelberg(tmp_path / "ms.h5", [[1000 * t for t in times] for times in seconds], [[1, 2]] * 2, [0, 1])
+    with pytest.raises(
+        DataError, match=r"ms.h5: .*'spikes/times' is 420.0 at .* sample 0; .* divide milliseconds by 1000"
+    ):
         read_heidelberg(path)
 
 
@@ -157,3 +227,34 @@ def test_truncated_heidelberg_file_is_refused(tmp_path, part):
 def test_missing_heidelberg_file_is_refused(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         read_heidelberg(tmp_path / "missing.h5")
+
+
+def test_links_out_of_a_heidelberg_file_are_not_followed(tmp_path):
+    other = write_heidelberg(tmp_path / "other.h5", [[0.1]], [[1]], [7])
+    path = write_heidelberg(tmp_path / "shd.h5", [[0.1]], [[1]], [0])
+    with h5py.File(path, "r+") as file:
+        del file["labels"]
+        file["labels"] = h5py.ExternalLink(str(other), "labels")
+    with pytest.raises(DataError, match="'labels' is missing"):
+        read_heidelberg(path)
+    with h5py.File(path, "r+") as file:
+        del file["labels"]
+        (tmp_path / "raw").write_bytes(b"\7")
+        file.create_dataset("labels", (1,), np.uint8, external=[(str(tmp_path / "raw"), 0, 1)])
+    with pytest.raises(DataError, match="'labels' refers to other files, which are never read"):
+        read_heidelberg(path)
+
+
+def test_a_heidelberg_file_that_claims_too_much_is_refused(tmp_path):
+    path = tmp_path / "shd.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("labels", (2**40,), np.uint8, chunks=(2**16,))
+    with pytest.raises(DataError, match="'labels' claims 1099511627776 values, too many for a file of this size"):
+        read_heidelberg(path)
+
+
+def test_extras_of_another_kind_are_left_out(tmp_path):
+    path = write_heidelberg(tmp_path / "shd.h5", [[0.1]], [[1]], [0])
+    with h5py.File(path, "r+") as file:
+        file["extra/speaker"] = "text"
+    assert read_heidelberg(path).extra == {}

@@ -1,5 +1,9 @@
 """The exact gradient against central differences of the oracle, for every model and parameter class."""
 
+import gc
+import logging
+import re
+
 import numpy as np
 import pytest
 from brian2 import (
@@ -7,10 +11,13 @@ from brian2 import (
     Network,
     NeuronGroup,
     PoissonGroup,
+    SpikeGeneratorGroup,
     SpikeMonitor,
     Synapses,
     TimedArray,
+    defaultclock,
     get_dimensions,
+    linked_var,
     ms,
     second,
 )
@@ -29,12 +36,13 @@ TOLERANCE = 1e-6
 
 
 def problem_of(case):
-    return HybridProblem(case.network, case.loss, case.wrt, case.duration, case.namespace)
+    return HybridProblem(case.network, case.loss, case.wrt, case.duration, case.namespace, engine="oracle")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.long) if n in ("adex", "conductance") else n for n in CASES]
-)
+LONG = ("adex", "conductance", "lif_current", "lif_induced")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.long) if n in LONG else n for n in CASES])
 def test_gradient_equals_central_differences(name):
     problem = problem_of(CASES[name]())
     assert len(problem.simulate().spikes) >= 9
@@ -98,10 +106,31 @@ def test_a_timed_array_drives_the_neuron_and_the_loss():
     group = NeuronGroup(2, "dv/dt = (k*drive(t, i) - v)/tau : 1\nk : 1", threshold="v > theta", reset="v = 0")
     group.k, group.v = 1.1, 0.1
     loss = integral_loss("(v - target(t))**2/ms", group) + spike_loss("t/ms", group)
-    problem = HybridProblem([group], loss, [(group, n) for n in ("k", "tau", "theta", "v")], 40 * ms)
+    problem = HybridProblem([group], loss, [(group, n) for n in ("k", "tau", "theta", "v")], 40 * ms, engine="oracle")
     assert len(problem.simulate().spikes) > 3
     assert max(relative_errors(problem).values()) < TOLERANCE
     assert drive.values.shape == (3, 2)
+
+
+def test_a_timed_array_scales_what_arrives():
+    tau = 10 * ms  # noqa: F841
+    scale, by_neuron = TimedArray([0.5, 1, 1.5], dt=9 * ms), TimedArray([[0.2, 0.6], [0.4, 0.1]], dt=14 * ms)
+    group = NeuronGroup(2, "dv/dt = -v/tau : 1\nsilent : boolean", threshold="v > 1", reset="v = 0; silent = False")
+    inputs = SpikeGeneratorGroup(2, [0, 1, 0, 1], [2, 5, 12, 21] * ms)
+    synapses = Synapses(inputs, group, "w : 1", on_pre="v_post += w*scale(t)*(1 + by_neuron(t, i_post))")
+    synapses.connect()
+    synapses.w, synapses.delay = [0.6, 0.7, 0.9, 1.1], [0.5, 1, 1.5, 2] * ms
+    loss = final_loss("v**2", group) + spike_loss("t/ms", group)
+    wrt = [(synapses, "w"), (synapses, "delay"), (group, "tau")]
+    network, namespace = [group, inputs, synapses], {"tau": tau, "scale": scale, "by_neuron": by_neuron, "ms": ms}
+    problem = HybridProblem(network, loss, wrt, 30 * ms, namespace, engine="oracle")
+    assert sum(name == group.name for _, name, _ in problem.simulate().spikes) > 1
+    assert max(relative_errors(problem).values()) < TOLERANCE
+    value, gradients = problem.loss_and_gradients()
+    found, compiled = value_and_grad(network, loss, wrt, 30 * ms, namespace=namespace)
+    assert found == pytest.approx(value, rel=1e-9)
+    for a, b in zip(gradients, compiled, strict=True):
+        assert np.asarray(b) == pytest.approx(a, rel=1e-8, abs=1e-12)
 
 
 def test_spikes_through_subgroups_and_several_pathways():
@@ -121,7 +150,7 @@ def test_spikes_through_subgroups_and_several_pathways():
     synapses.slow.delay = [2.5, 4] * ms
     loss = final_loss("v*(1 + u) + z", group)
     wrt = [(synapses, "w"), (synapses.fast, "delay"), (synapses.slow, "delay"), (group, "tau"), (senders, "T")]
-    problem = HybridProblem([group, senders, synapses], loss, wrt, 10.7 * ms, namespace)
+    problem = HybridProblem([group, senders, synapses], loss, wrt, 10.7 * ms, namespace, engine="oracle")
     assert max(relative_errors(problem).values()) < TOLERANCE
     with pytest.raises(TrainingError, match=r"name one, as in \(synapses.fast, 'delay'\)"):
         HybridProblem([group, senders, synapses], loss, [(synapses, "delay")], 20 * ms, namespace)
@@ -148,11 +177,11 @@ def test_what_cannot_be_run_or_trained_is_refused():
     with pytest.raises(NetworkError, match="which has no threshold"):
         value_and_grad([silent], spike_loss("t/ms", silent), [(silent, "v")], 10 * ms)
     with pytest.raises(NetworkError, match="still above its threshold after its reset"):
-        value_and_grad([stuck], spike_loss("t/ms", stuck), [(stuck, "E")], 50 * ms)
+        value_and_grad([stuck], spike_loss("t/ms", stuck), [(stuck, "E")], 50 * ms, engine="oracle")
     with pytest.raises(ModelError, match="'floor\\(v\\)' has no derivative"):
         value_and_grad([group], final_loss("floor(v)", group), [(group, "E")], 10 * ms)
     with pytest.raises(NetworkError, match="must be finite"):
-        value_and_grad([broken], spike_loss("t/ms", broken), [(broken, "E")], 10 * ms)
+        value_and_grad([broken], spike_loss("t/ms", broken), [(broken, "E")], 10 * ms, engine="oracle")
 
 
 def test_a_network_that_has_been_run_is_restored_first():
@@ -172,7 +201,7 @@ def test_a_state_that_leaves_the_numbers_is_refused():
     tau, theta = 10 * ms, 1  # noqa: F841
     group = NeuronGroup(1, "dv/dt = (1 + v**2)/tau : 1")
     with pytest.raises(NetworkError, match="The integration fails at t = 0.0157"):
-        value_and_grad([group], final_loss("v", group), [(group, "v")], 30 * ms)
+        value_and_grad([group], final_loss("v", group), [(group, "v")], 30 * ms, engine="oracle")
 
 
 def test_shift_of_all_absolute_thresholds_equals_minus_the_sum_of_the_adjoint():
@@ -182,10 +211,65 @@ def test_shift_of_all_absolute_thresholds_equals_minus_the_sum_of_the_adjoint():
     seen = []
 
     class Watched(Backward):
-        def _spike(self, event):
-            super()._spike(event)
+        def _spike(self, event, late):
+            super()._spike(event, late)
             seen.append(self.p[event.group.name][event.index][event.group.states.index("v")])
 
     name = case.network[0].name
     gradient = Watched(problem.simulate()).run()[name, "theta"]
     assert gradient[0] == pytest.approx(-sum(seen), rel=1e-12)
+
+
+def test_objects_of_a_plain_list_count_as_used(monkeypatch, caplog):
+    caplog.set_level(logging.WARNING, "brian2")  # whatever a command line of an earlier test has asked for
+    seen = []
+    logger = logging.getLogger("brian2.core.base.unused_brian_object")
+    monkeypatch.setattr(logger, "handle", lambda record: logger.filter(record) and seen.append(record.getMessage()))
+
+    def use(really):
+        group = NeuronGroup(1, "dv/dt = -v/(10*ms) : 1", name=f"passing_{really}")
+        if really:
+            value_and_grad([group], final_loss("v", group), [(group, "v")], 1 * ms, engine="oracle")
+
+    for really, warnings in ((True, 0), (False, 1)):
+        use(really)
+        gc.collect()
+        assert sum(f"'passing_{really}' is getting deleted" in text for text in seen) == warnings
+
+
+def test_a_linked_parameter_is_a_parameter_of_the_group_that_reads_it():
+    source = NeuronGroup(2, "tau : second (constant)\ndv/dt = -v/tau : 1")
+    source.tau = [5, 8] * ms
+    group = NeuronGroup(3, "dv/dt = (1.5 - v)/tau : 1\ntau : second (linked)", threshold="v > 1", reset="v = 0")
+    group.tau = linked_var(source, "tau", index=[1, 0, 1])
+    value, (by_tau,) = value_and_grad(
+        [source, group], spike_loss("t/ms", group), [(group, "tau")], 9 * ms, engine="oracle"
+    )
+    assert float(value) == pytest.approx((8 * 2 + 5) * np.log(3))
+    assert by_tau / (1 / ms) == pytest.approx([np.log(3)] * 3)
+
+
+@pytest.mark.parametrize("as_network", [True, False])
+def test_clock_driven_spikes_are_replayed_and_their_error_is_told(as_network):
+    """The error falls with the time step, is about what the warning says, and the objects stay as they were."""
+    namespace = {"tau": 10 * ms, "theta": 1.0, "ms": ms}
+    group = lonely(drive=1.5)
+    target = Network(group) if as_network else [group]
+    arguments = (target, spike_loss("t/ms", group), [(group, "E")], 40 * ms)
+    _, (exact,) = value_and_grad(*arguments, namespace=namespace, engine="oracle")
+    errors, told = [], []
+    for step in (0.2, 0.05):
+        defaultclock.dt = step * ms
+        with pytest.warns(UserWarning, match="expected error about") as caught:
+            _, (found,) = value_and_grad(*arguments, namespace=namespace, located=False)
+        errors.append(float(abs(found - exact)[0] / abs(exact)[0]))
+        text = " ".join(str(w.message) for w in caught)
+        told.append(float(re.search(r"about (\d+)%", text).group(1)) / 100)
+    assert 0 < errors[1] < 0.5 * errors[0] < 0.2
+    assert told[0] == pytest.approx(errors[0], rel=0.5, abs=0.01)
+    assert defaultclock.dt / ms == pytest.approx(0.05)
+    assert group.v[0] == 0
+    run_alone = target if as_network else Network(group)
+    run_alone.run(0.1 * ms, namespace=namespace)
+    with pytest.raises(TrainingError, match="located = 1"):
+        value_and_grad(*arguments, namespace=namespace, located=1)

@@ -134,7 +134,7 @@ def test_brian2_learns_along_with_the_same_result():
         expected.append(learner.step((events.units[part], events.values[part]), target))
     network = make(events)
     brian = BrianGamma(network, 60)
-    brian.counts.values[:] = events.dense(0)
+    brian.set_input(events, 0)
     operation = LearningOperation(brian, OnlineLearner(network, SGD(0.1), window=15), lambda step: targets[step])
     brian.network.add(operation)
     brian.run()

@@ -1,0 +1,2 @@
+{# Nothing waits. #}
+{% extends 'common_group.cpp' %}

@@ -1,0 +1,1 @@
+"""Layers as values, and who is connected to whom through which weight."""

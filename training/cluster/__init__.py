@@ -1,0 +1,1 @@
+"""Beyond one process: gradients, evaluation and bags of runs on a dask.distributed cluster."""

@@ -1,0 +1,1 @@
+"""What can be fitted: neurons, their parameters and the bounds of these."""

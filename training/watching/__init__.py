@@ -1,0 +1,1 @@
+"""What is said while something runs: how far it is, and whether it goes anywhere."""
