@@ -113,7 +113,7 @@ def test_forward_steps_equal_the_transcription_on_160_networks():
 @pytest.mark.standalone
 def test_cpp_standalone_equals_the_transcription_on_1000_networks():
     run = assert_equals_transcription(range(1000), "cpp_standalone")
-    assert run.compilations == 1
+    assert run.compilations <= 1  # none where an earlier run has left the program
 
 
 # -- everything else of forward steps, against the compiled engine

@@ -187,7 +187,7 @@ def standalone_run():
 def test_standalone_equals_native(standalone_run):
     network, events, run = standalone_run
     assert run.device == "cpp_standalone"
-    assert run.compilations == 1
+    assert run.compilations <= 1  # none where an earlier run has left the program
     assert_same_run(network, events, run)
 
 
