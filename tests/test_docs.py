@@ -15,7 +15,8 @@ from brian2grad.training.cli.main import app
 
 PAGES = [path for path in WRITTEN if "```python" in path.read_text()]
 TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
-LONG = {"yin_yang", "without_layers", "online"}  # they train for longer than a few seconds
+# They train, fit or compile for longer than a few seconds.
+LONG = {"yin_yang", "without_layers", "online", "fit_recording", "asynchronous", "silent_neurons", "own_events"}
 RUN_PAGE = runpy.run_path(str(DOCS / "run_page.py"))
 run_page, pictures_of, BLOCK = RUN_PAGE["run_page"], RUN_PAGE["pictures_of"], RUN_PAGE["BLOCK"]
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")

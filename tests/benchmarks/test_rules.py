@@ -71,6 +71,7 @@ def test_kept_numbers():
     assert kept_numbers([10, 4, 5, 2], 3) == 10 * 7 + 4 * 5 + 5 * 3
 
 
+@pytest.mark.long
 def test_study_resumes_and_reports(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(rules, "SETTINGS", rules.SETTINGS | {"updates": 2, "hidden": 4})
     monkeypatch.setattr(rules, "DEPTHS", (1,))

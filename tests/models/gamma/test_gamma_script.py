@@ -59,7 +59,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.long] * (case in ("per synapse", "continuous"))) for case in CASES]
+)
 def test_script_gives_the_engines_spikes(tmp_path, case):
     rng = np.random.default_rng(4)
     network = SpikingGammaNetwork(K=3, tau=8 * ms, dt=1 * ms, seed=2, dtype="float64", **CASES[case])
