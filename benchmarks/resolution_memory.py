@@ -17,7 +17,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -45,15 +44,12 @@ def random_recordings(n_samples: int, n_steps: int, duration: float, seed: int =
     from brian2 import ms
 
     from brian2grad.models.events import bin_events
+    from brian2grad.training import EventArchive
 
     rng, n = np.random.default_rng(seed), int(EVENTS_PER_MS * duration)
-    archive = SimpleNamespace(
-        units=rng.integers(0, N_UNITS, n_samples * n),
-        times=np.sort(rng.random((n_samples, n)), axis=1).ravel() * duration * 1e3,
-        offsets=np.arange(n_samples + 1) * n,
-        n_units=N_UNITS,
-        time_unit_us=1.0,
-    )
+    times = np.sort(rng.integers(0, round(duration * 1e3), (n_samples, n)), axis=1)  # microseconds
+    samples = [(rng.integers(0, N_UNITS, n), own) for own in times]
+    archive = EventArchive.from_samples(samples, np.zeros(n_samples, int), n_units=N_UNITS, time_unit_us=1)
     return bin_events(archive, duration / n_steps * ms, n_steps), rng.integers(0, N_OUT, n_samples)
 
 

@@ -8,6 +8,9 @@ from ..events import StepEvents
 from .call import EngineResult, GammaOptions
 from .stream import GammaStream
 
+STREAMS = 32 << 20  # bytes that the open streams of a batch may hold
+NUMBERS_PER_STEP = 7  # a stream keeps about so many for every neuron and step of its two windows (measured)
+
 
 def default_window(network) -> int:
     """Steps after which little is left of the gamma kernels: the longest mean delay and three standard deviations.
@@ -34,20 +37,31 @@ def online_gradient(
     GammaOptions(loss, labels, targets).check_loss(B, T, engine.plan.sizes[-1])
     readout = np.zeros((B, T, engine.plan.sizes[-1]), engine.dtype)
     total = EngineResult(readout=readout, losses=np.zeros(B), spikes=np.zeros((B, len(parameters) - 1), np.int64))
-    steady = {"activity": activity}
-    with GammaStream(engine, parameters, B, min(window, T)) as stream:
-        for begin in range(0, T, stream.window):
-            end = min(T, begin + stream.window)
-            part = {
-                name: None if array is None else array[:, begin:end]
-                for name, array in (("labels", labels), ("targets", targets), ("weight", weight))
-            }
-            run = stream.advance(parameters, events.steps(begin, end), changed=False, loss=loss, **steady, **part)
-            readout[:, begin:end] = run.readout
-            total.losses += run.losses
-            total.spikes += run.spikes
-            _add(total, stream.reverse(parameters, flush=end == T, train_tau=train_tau, **steady))
+    arrays = {"labels": labels, "targets": targets, "weight": weight}
+    window, steady = min(window, T), {"activity": activity}
+    group = samples_at_once(engine.plan.sizes, window, engine.dtype)
+    for first in range(0, max(B, 1), group):
+        chosen = slice(first, first + group)
+        some = events if group >= B else events.take(chosen)
+        with GammaStream(engine, parameters, some.n_samples, window) as stream:
+            for begin in range(0, T, window):
+                end = min(T, begin + window)
+                part = {name: None if a is None else a[chosen, begin:end] for name, a in arrays.items()}
+                run = stream.advance(parameters, some.steps(begin, end), changed=False, loss=loss, **steady, **part)
+                readout[chosen, begin:end] = run.readout
+                total.losses[chosen] += run.losses
+                total.spikes[chosen] += run.spikes
+                _add(total, stream.reverse(parameters, flush=end == T, train_tau=train_tau, **steady))
     return total
+
+
+def samples_at_once(sizes, window: int, dtype) -> int:
+    """Samples whose streams are open together: as many as fit the memory of `STREAMS`, at least eight.
+
+    It does not depend on the number of threads, so neither does the order in which gradients are added.
+    """
+    per_sample = 2 * window * sum(sizes[1:]) * NUMBERS_PER_STEP * np.dtype(dtype).itemsize
+    return max(8, STREAMS // max(1, per_sample))
 
 
 def _add(total: EngineResult, part: EngineResult) -> None:

@@ -8,6 +8,7 @@ from brian2 import ms, second
 from scipy.sparse import random as sparse_random
 
 from brian2grad.models import NetworkError, SpikingGammaNetwork, StepEvents
+from brian2grad.models.gamma import windows
 from brian2grad.models.gamma.brian.run import BrianGamma
 from brian2grad.models.gamma.windows import default_window
 from brian2grad.training import SGD, Adam, TrainingError
@@ -50,6 +51,26 @@ def test_online_equals_filter_beyond_the_memory_and_approaches_it(options):
         for name, gradient in full.gradients.items():
             error = np.linalg.norm(online.gradients[name] - gradient) / np.linalg.norm(gradient)
             assert error < bound, (name, window, error)
+
+
+def test_groups_of_samples_give_what_the_whole_batch_gives(monkeypatch):
+    """Their number follows from the memory alone, so that threads do not change the order of sums."""
+    events = random_events(19, 40)
+    network = make(events, train_tau=True)
+    arguments = {"labels": np.random.default_rng(0).integers(0, 3, (19, 40)), "rule": "online", "window": 15}
+    assert windows.samples_at_once(network.sizes, 15, "float64") > 19
+    whole = network.gradient(events, **arguments)
+    monkeypatch.setattr(windows, "STREAMS", 0)
+    assert windows.samples_at_once(network.sizes, 15, "float64") == 8
+    groups = network.gradient(events, **arguments)
+    assert groups.loss == pytest.approx(whole.loss, rel=1e-14)
+    np.testing.assert_array_equal(groups.outcome.readout, whole.outcome.readout)
+    np.testing.assert_array_equal(groups.outcome.spikes, whole.outcome.spikes)
+    for name, gradient in whole.gradients.items():
+        np.testing.assert_allclose(groups.gradients[name], gradient, rtol=1e-10, atol=1e-12)
+    network = make(events, train_tau=True, threads=3)
+    for name, gradient in network.gradient(events, **arguments).gradients.items():
+        np.testing.assert_array_equal(gradient, groups.gradients[name])
 
 
 def test_default_window_covers_the_memory():
