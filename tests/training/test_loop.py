@@ -48,7 +48,13 @@ def test_it_learns(task):
 
 @pytest.mark.parametrize(
     ("options", "training"),
-    [({}, {}), ({"train_tau": True, "buckets": "synapse"}, {}), ({}, {"theta_start": 0.3, "rule": "online"})],
+    [
+        ({}, {}),
+        ({"train_tau": True, "buckets": "synapse"}, {}),
+        ({}, {"theta_start": 0.3, "rule": "online"}),
+        ({}, {"average": 0.9}),
+        ({"train_tau": True}, {"average": 0.9, "rule": "online", "optimiser": "sgd"}),
+    ],
 )
 def test_resumed_run_is_bit_identical(task, tmp_path, options, training):
     whole, chosen = new_network(**options), replace(OPTIONS, **training)
