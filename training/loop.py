@@ -63,6 +63,9 @@ class TrainingOptions:
         Augmentation, see `augment`.
     weight_decay : float
         Decay of the synaptic weights per update, in units of the learning rate.
+    average : float
+        Decay per update of a running average of the parameters, such as 0.999; 0: none. What is validated, saved and
+        left in the network after an epoch is the average; the parameters themselves learn on.
     relative : bool
         Weights and bucket weights move by fractions of their mean size: one learning rate then fits layers whose
         calibrated weights differ in size, as those of maps and of deep networks do by a factor of 80.
@@ -94,6 +97,7 @@ class TrainingOptions:
     time_shift: int = 0
     level: float = 0.0
     weight_decay: float = 0.0
+    average: float = 0.0
     relative: bool = False
     seed: int = 0
 
@@ -113,6 +117,8 @@ class TrainingOptions:
         for name in NOT_NEGATIVE:
             if getattr(self, name) < 0:
                 raise TrainingError(f"{name} = {getattr(self, name)} must not be negative.")
+        if not 0 <= self.average < 1:
+            raise TrainingError(f"average = {self.average} must lie in [0, 1): it is the part kept at every update.")
         if not 0 <= self.level < 1 or self.fibres < 1:
             raise TrainingError("level must lie in [0, 1), and fibres be at least 1.")
         if not (self.theta_start > 0 and 0 <= self.theta_ramp <= 1):
@@ -216,7 +222,7 @@ def train(
 
 def _epochs(network, task, options, validation, run, resume, on_batch) -> Iterator[dict]:
     rng = np.random.default_rng(options.seed)
-    optimiser = make_optimiser(options.optimiser, options.learning_rate)
+    optimiser = make_optimiser(options.optimiser, options.learning_rate, options.average)
     first = run.resume(network, optimiser, rng) if resume else None
     if first is None:
         first = 0
@@ -227,9 +233,14 @@ def _epochs(network, task, options, validation, run, resume, on_batch) -> Iterat
     try:
         for epoch in range(first + 1, options.epochs + 1):
             began = time.perf_counter()
+            if options.average and optimiser.steps:  # between epochs, and in checkpoints, the network is the average
+                optimiser.exchange(network.parameters)
             if options.theta_start != 1:
                 network.theta = tuple(theta * options.theta_factor(epoch) for theta in own)
             record = {"epoch": epoch, **_epoch(network, optimiser, task, options, rng, epoch, on_batch)}
+            if options.average:
+                optimiser.exchange(network.parameters)
+                network.constrain()
             record["seconds"] = round(time.perf_counter() - began, 3)
             if options.theta_start != 1:
                 record["theta"] = list(network.theta)

@@ -95,14 +95,71 @@ class Adam:
             value -= kind(rate * scale) * first / (np.sqrt(second) + kind(self.epsilon * math.sqrt(bias2)))
 
 
+class Averaged:
+    """An optimiser that also keeps a running average of the parameters, in which the noise of single batches is gone.
+
+    The average after n updates weighs the parameters after update k by ``decay**(n - k)``; nothing of the initial ones
+    remains in it.
+
+    Parameters
+    ----------
+    optimiser : Adam or SGD
+        Moves the parameters; the average is kept beside its moments.
+    decay : float
+        In (0, 1); the average reaches back over about ``1/(1 - decay)`` updates.
+    """
+
+    def __init__(self, optimiser, decay: float):
+        if not 0 < decay < 1:
+            raise TrainingError(f"decay = {decay} of an average must lie between 0 and 1.")
+        self.optimiser, self.decay = optimiser, float(decay)
+        self.name, self.moments = optimiser.name, (*optimiser.moments, "average")
+
+    @property
+    def steps(self) -> int:
+        """Updates so far."""
+        return self.optimiser.steps
+
+    @steps.setter
+    def steps(self, value: int):
+        self.optimiser.steps = value
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        """Moments and averages by name."""
+        return self.optimiser.state
+
+    @state.setter
+    def state(self, value: dict[str, np.ndarray]):
+        self.optimiser.state = value
+
+    def step(self, parameters: dict, gradients: dict, factor: float = 1.0, info=None) -> None:
+        """Update `parameters` in place, and their average."""
+        self.optimiser.step(parameters, gradients, factor, info)
+        for name in gradients:
+            value = parameters[name]
+            average = self.state.setdefault(f"average.{name}", np.zeros_like(value))
+            average += (value - average) * value.dtype.type((1 - self.decay) / (1 - self.decay**self.steps))
+
+    def exchange(self, parameters: dict) -> None:
+        """Exchange the parameters that learn and their average, in place; a second call undoes it."""
+        for name, value in parameters.items():
+            average = self.state.get(f"average.{name}")
+            if average is not None:  # what has no gradient does not move
+                learning = value.copy()
+                value[...] = average
+                average[...] = learning
+
+
 OPTIMISERS = {"adam": Adam, "sgd": SGD}
 
 
-def make_optimiser(name: str, learning_rate: float):
-    """Return a new optimiser by name."""
+def make_optimiser(name: str, learning_rate: float, average: float = 0.0):
+    """Return a new optimiser by name, with a running average of what it moves where `average` is its decay."""
     if name not in OPTIMISERS:
         raise TrainingError(f"optimiser '{name}' is unknown; use one of {', '.join(OPTIMISERS)}.")
-    return OPTIMISERS[name](learning_rate)
+    optimiser = OPTIMISERS[name](learning_rate)
+    return Averaged(optimiser, average) if average else optimiser
 
 
 def schedule_factor(name: str, step: int, total: int, warmup: int = 0) -> float:

@@ -156,6 +156,7 @@ def test_options_reach_the_augmentation():
         ({"rotate": -1}, "rotate = -1 must not"),
         ({"time_stretch": -0.1}, "time_stretch = -0.1 must not"),
         ({"weight_decay": -1}, "weight_decay = -1 must not"),
+        ({"average": 1.0}, r"average = 1.0 must lie in \[0, 1\)"),
         ({"level": 1.0}, "level must lie"),
         ({"fibres": 0}, "fibres be at least 1"),
     ],

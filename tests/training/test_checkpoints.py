@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,6 +105,13 @@ CHANGES = [
 def test_a_checkpoint_that_can_not_be_is_refused_before_anything_changes(run, task, change, match):
     forged(run, lambda a, d: [d.update({n: v.copy() for n, v in d.items()}), change(a, d)])
     refused(run, task, match)
+
+
+def test_an_average_is_not_begun_in_the_middle_of_a_run(run, task):
+    before = contents(run)
+    with pytest.raises(RunError, match="after 6 steps its optimiser holds first"):
+        list(train(new_network(), task, replace(OPTIONS, average=0.9), run=run, resume=True))
+    assert contents(run) == before
 
 
 def test_a_missing_checkpoint_of_a_run_that_has_epochs_is_refused(run, task):

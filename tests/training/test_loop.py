@@ -48,7 +48,13 @@ def test_it_learns(task):
 
 @pytest.mark.parametrize(
     ("options", "training"),
-    [({}, {}), ({"train_tau": True, "buckets": "synapse"}, {}), ({}, {"theta_start": 0.3, "rule": "online"})],
+    [
+        ({}, {}),
+        ({"train_tau": True, "buckets": "synapse"}, {}),
+        ({}, {"theta_start": 0.3, "rule": "online"}),
+        ({}, {"average": 0.9}),
+        ({"train_tau": True}, {"average": 0.9, "rule": "online", "optimiser": "sgd"}),
+    ],
 )
 def test_resumed_run_is_bit_identical(task, tmp_path, options, training):
     whole, chosen = new_network(**options), replace(OPTIONS, **training)
@@ -65,6 +71,22 @@ def test_resumed_run_is_bit_identical(task, tmp_path, options, training):
     assert [r["epoch"] for r in run.metrics()] == [1, 2, 3, 4, 5, 6]
     loaded = SpikingGammaNetwork.load(run.weights)
     np.testing.assert_array_equal(loaded.parameters["layer1.w"], whole.parameters["layer1.w"])
+
+
+def test_the_average_is_what_is_validated_saved_and_left(task, tmp_path):
+    """Learning itself is what it is without an average."""
+    run, held_out = Run.create(tmp_path / "run", {"run": {"seed": 0}}), make_task(toy_archive(seed=1), 10 * ms)
+    network, plain, passed = new_network(), new_network(), []
+    records = train(network, task, replace(OPTIONS, average=0.5), validation=held_out, run=run)
+    for averaged, record in zip(records, train(plain, task, OPTIONS, validation=held_out), strict=True):
+        assert averaged["loss"] == record["loss"]
+        assert averaged["validation_accuracy"] == network.score(held_out.events, held_out.labels)
+        assert np.abs(network.parameters["layer1.w"] - plain.parameters["layer1.w"]).max() > 0
+        saved = SpikingGammaNetwork.load(run.weights)
+        np.testing.assert_array_equal(saved.parameters["layer1.w"], network.parameters["layer1.w"])
+        passed.append(plain.parameters["layer1.w"].copy())
+    nearest = [np.abs(network.parameters["layer1.w"] - value).mean() for value in passed]
+    assert int(np.argmin(nearest)) == len(passed) - 1
 
 
 def test_threshold_schedule(task, tmp_path):

@@ -6,7 +6,7 @@ from brian2 import second
 
 from brian2grad.models.parameters import ParameterInfo
 from brian2grad.training.errors import TrainingError
-from brian2grad.training.optimisers import SGD, Adam, make_optimiser, ramp, schedule_factor
+from brian2grad.training.optimisers import SGD, Adam, Averaged, make_optimiser, ramp, schedule_factor
 
 
 def test_adam_is_the_published_algorithm():
@@ -34,6 +34,27 @@ def test_time_constants_move_by_a_relative_amount():
     info = {"layer1.tau": ParameterInfo(unit=second, scale="relative")}
     Adam(0.01).step(value, {"layer1.tau": np.array([0.0, 5.0])}, info=info)
     np.testing.assert_allclose(value["layer1.tau"], [0.03, 0.03 * 0.99], rtol=1e-6)
+
+
+@pytest.mark.parametrize("optimiser", [SGD(0.3), Adam(0.1)], ids=lambda value: value.name)
+def test_an_average_weighs_later_parameters_more_and_forgets_the_first(optimiser):
+    rng, value, seen = np.random.default_rng(1), {"w": np.full(3, 1e3), "still": np.ones(2)}, []
+    averaged = Averaged(optimiser, 0.8)
+    for _ in range(6):
+        averaged.step(value, {"w": rng.normal(size=3)})
+        seen.append(value["w"].copy())
+    weights = 0.8 ** np.arange(5, -1, -1)
+    averaged.exchange(value)
+    np.testing.assert_allclose(value["w"], weights @ np.array(seen) / weights.sum(), rtol=1e-12)
+    np.testing.assert_array_equal(value["still"], 1)
+    averaged.exchange(value)
+    np.testing.assert_array_equal(value["w"], seen[-1])
+
+
+@pytest.mark.parametrize("decay", [-0.1, 0.0, 1.0, float("nan")])
+def test_an_average_that_keeps_all_or_nothing_is_refused(decay):
+    with pytest.raises(TrainingError, match=f"decay = {decay} of an average must lie between 0 and 1"):
+        Averaged(Adam(), decay)
 
 
 @pytest.mark.parametrize("name", ["constant", "cosine"])

@@ -134,7 +134,7 @@ Training = section_of(
     window_ms=NotNegative, activity=NotNegative, theta_start=Positive, theta_ramp=Fraction,
     theta_schedule=Literal["linear", "cosine"], shift=NaturalNumber, drop=Part, rotate=NotNegative, zoom=NotNegative,
     channel_shift=NaturalNumber, channel_mask=NaturalNumber, fibres=Count, time_stretch=NotNegative,
-    time_shift=NaturalNumber, level=Part, weight_decay=NotNegative, seed=Seed,
+    time_shift=NaturalNumber, level=Part, weight_decay=NotNegative, average=Part, seed=Seed,
 )  # fmt: skip
 
 
