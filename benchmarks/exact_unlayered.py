@@ -47,24 +47,26 @@ from brian2grad.training.exact.trainable import TrainableNetwork
 
 HERE = Path(__file__).resolve().parent
 SETTINGS = {
-    "data": "nmnist8", "samples": [2400, 800], "duration_ms": 100.0, "hidden": [64, 64, 64],
-    "training": {"epochs": 10, "batch_size": 32},
-    "unlayered": {"learning_rate": 0.003},
+    "data": "nmnist8", "samples": [2400, 800], "duration_ms": 100.0,
+    "training": {"epochs": 8, "batch_size": 8, "schedule": "cosine"},
+    "unlayered": {"learning_rate": 0.003, "warmup": 20},
     "exact": {
-        "learning_rate": 0.02, "gain": 50.0, "wake": 0.001, "rate": 0.1, "input_pa": [2.0, 8.0],
-        "hidden_pa": [30.0, 100.0], "output_pa": [0.0, 100.0], "delay_ms": 4.0, "C_pF": 200.0,
+        "learning_rate": 0.1, "gain": 50.0, "wake": 1e-4, "rate": 0.1, "input_pa": [2.0, 8.0],
+        "hidden_pa": [15.0, 60.0], "output_pa": [0.0, 100.0], "delay_ms": 4.0, "C_pF": 200.0,
     },
 }  # fmt: skip
+HIDDEN = ("64", "64-64-64")
 # Weight of the penalty on spikes: mean count per neuron, or distance of every neuron's rate from one spike a recording.
-LEVELS = {"unlayered": (0.0, 0.5, 2.0), "exact": (0.0, 0.003, 0.01), "exact-delays": (0.0, 0.003, 0.01)}
+EXACT = (0.0, 0.001, 0.0003, 0.003)
+LEVELS = {"unlayered": (0.0, 0.3, 0.1, 1.0), "exact": EXACT, "exact-delays": EXACT}
 
 
 def cells(seeds: int) -> list[dict]:
-    """Networks to train, one level of every kind after the other."""
-    levels = itertools.zip_longest(*LEVELS.values())
+    """Networks to train, one level of every kind after the other, the shallow ones first."""
     return [
-        {"kind": kind, "penalty": level, "seed": seed}
-        for row in levels
+        {"hidden": hidden, "kind": kind, "penalty": level, "seed": seed}
+        for hidden in HIDDEN
+        for row in zip(*LEVELS.values(), strict=True)
         for seed in range(seeds)
         for kind, level in zip(LEVELS, row, strict=True)
     ]
@@ -87,37 +89,41 @@ def cut(archive: EventArchive, duration_ms: float) -> EventArchive:
     return replace(archive, units=archive.units[kept], times=archive.times[kept], offsets=offsets)
 
 
-def unlayered(settings: dict, penalty: float, seed: int, archives) -> tuple:
+def unlayered(settings: dict, cell: dict, archives) -> tuple:
     """Asynchronous network of the data set's own recipe, with fewer epochs and without augmentation."""
     config = read_recipe(recipe_path("async", settings["data"]))
     config["data"]["duration_ms"] = settings["duration_ms"]
-    config["network"]["hidden"] = settings["hidden"]
+    config["network"]["hidden"] = layers_of(cell)
     tasks = [make_task(a, config["data"]["dt_ms"] * ms, settings["duration_ms"] * ms) for a in archives]
-    config["training"] = settings["training"] | settings["unlayered"] | {"warmup": 20, "activity": penalty}
-    network = build_asynchronous(config, tasks[0], seed, 1)
-    return network, tasks, replace(AsyncConfiguration.read(config).options(), seed=seed)
+    config["training"] = settings["training"] | settings["unlayered"] | {"activity": cell["penalty"]}
+    network = build_asynchronous(config, tasks[0], cell["seed"], 1)
+    return network, tasks, replace(AsyncConfiguration.read(config).options(), seed=cell["seed"])
 
 
-def exact(settings: dict, penalty: float, seed: int, archives, delays: bool) -> tuple:
+def layers_of(cell: dict) -> list[int]:
+    """Sizes of the hidden layers."""
+    return [int(n) for n in cell["hidden"].split("-")]
+
+
+def exact(settings: dict, cell: dict, archives) -> tuple:
     """Current-based LIF layers; the same delays between neurons at the start, whether they are trained or not."""
     own, tasks = settings["exact"], [spike_task(a) for a in archives]
-    network = lif_layers(archives[0].n_units, int(archives[0].labels.max()) + 1, settings, penalty, seed, delays)
+    network = lif_layers(archives[0].n_units, int(archives[0].labels.max()) + 1, settings, cell)
     goal = HighestPotential(gain=own["gain"], wake=own["wake"], rate=own["rate"])
-    options = TrainingOptions(
-        **settings["training"], learning_rate=own["learning_rate"], schedule="cosine", loss=goal, seed=seed
-    )
+    options = TrainingOptions(**settings["training"], learning_rate=own["learning_rate"], loss=goal, seed=cell["seed"])
     return network, tasks, options
 
 
-def lif_layers(n_inputs: int, n_outputs: int, settings: dict, penalty: float, seed: int, delays: bool):
+def lif_layers(n_inputs: int, n_outputs: int, settings: dict, cell: dict) -> TrainableNetwork:
     """Trainable network of Brian 2 objects: a generator, spiking layers, outputs that only integrate."""
-    own, rng = settings["exact"], np.random.default_rng(seed)
+    own, rng, hidden = settings["exact"], np.random.default_rng(cell["seed"]), layers_of(cell)
+    delays, penalty = cell["kind"] == "exact-delays", cell["penalty"]
     model = leaky_integrate_and_fire(C=own["C_pF"] * pF, V_r=-70 * mV, t_ref=0 * ms)
     source = inputs = SpikeGeneratorGroup(n_inputs, [], [] * ms)
-    objects, wrt, loss = [inputs], [], Loss(())
-    scales = [own["input_pa"], *[own["hidden_pa"]] * (len(settings["hidden"]) - 1), own["output_pa"]]
-    for number, (size, (mean, spread)) in enumerate(zip([*settings["hidden"], n_outputs], scales, strict=True)):
-        last = number == len(settings["hidden"])
+    objects, wrt, loss, sizes = [inputs], [], Loss(()), {}
+    scales = [own["input_pa"], *[own["hidden_pa"]] * (len(hidden) - 1), own["output_pa"]]
+    for number, (size, (mean, spread)) in enumerate(zip([*hidden, n_outputs], scales, strict=True)):
+        last = number == len(hidden)
         spiking = {} if last else {"threshold": model.threshold, "reset": model.reset}
         group = NeuronGroup(size, model, method="exact", **spiking)
         model.assign(group)
@@ -128,27 +134,25 @@ def lif_layers(n_inputs: int, n_outputs: int, settings: dict, penalty: float, se
         wrt.append((synapses, "w"))
         if source is not inputs:
             synapses.delay = rng.uniform(0, own["delay_ms"], len(synapses)) * ms
-            wrt += [(synapses, "delay")] if delays else []
+            if delays:
+                wrt.append((synapses, "delay"))
+                sizes[synapses, "delay"] = own["delay_ms"] * ms
         if penalty and not last:
             loss = penalty * SpikeRate(group, 1 / (settings["duration_ms"] * ms)) + loss
         objects += [group, synapses]
         source = group
     return TrainableNetwork(
-        objects, wrt, settings["duration_ms"] * ms, inputs, source, loss=loss, namespace={}, threads=1
+        objects, wrt, settings["duration_ms"] * ms, inputs, source, loss=loss, sizes=sizes, namespace={}, threads=1
     )
 
 
 def run_cell(cell: dict, settings: dict, archives) -> dict:
     """Train one network and judge it on the recordings held out."""
-    kind, penalty, seed = cell["kind"], cell["penalty"], cell["seed"]
-    if kind == "unlayered":
-        network, tasks, options = unlayered(settings, penalty, seed, archives)
-    else:
-        network, tasks, options = exact(settings, penalty, seed, archives, kind == "exact-delays")
+    network, tasks, options = (unlayered if cell["kind"] == "unlayered" else exact)(settings, cell, archives)
     began = time.process_time()
     *_, last = train(network, tasks[0], options)
     found = evaluate_native(network, tasks[1])
-    hidden = float(np.asarray(found.spikes)[:, :-1].sum(axis=1).mean()) / sum(settings["hidden"])
+    hidden = float(np.asarray(found.spikes)[:, :-1].sum(axis=1).mean()) / sum(layers_of(cell))
     return cell | {
         "accuracy": round(found.accuracy, 4), "train_accuracy": round(last["train_accuracy"], 4),
         "spikes_per_hidden_neuron": round(hidden, 3), "cpu_seconds": round(time.process_time() - began, 1),
@@ -157,29 +161,33 @@ def run_cell(cell: dict, settings: dict, archives) -> dict:
 
 def table(rows: list[dict]) -> str:
     """Mean and spread of every kind and penalty, and kinds beside each other at equal spikes."""
-    titles = "kind", "penalty", "networks", "held out", "trained on", "spikes per hidden neuron", "CPU s"
-    lines = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
-    for kind, levels in LEVELS.items():
-        for level in levels:
-            own = [r for r in rows if r.get("kind") == kind and r["penalty"] == level]
+    titles = "hidden", "kind", "penalty", "networks", "held out", "trained on", "spikes per hidden neuron", "CPU s"
+    lines, differences = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)], []
+    for hidden, (kind, levels) in itertools.product(HIDDEN, LEVELS.items()):
+        for level in sorted(levels):
+            own = [r for r in rows if (r.get("hidden"), r.get("kind"), r.get("penalty")) == (hidden, kind, level)]
             if own:
-                mean = {k: np.mean([r[k] for r in own]) for k in own[0] if k not in ("kind", "git")}
-                spread = np.std([r["accuracy"] for r in own], ddof=1) if len(own) > 1 else np.nan
-                lines.append(
-                    f"| {kind} | {level} | {len(own)} | {100 * mean['accuracy']:.1f} ± {100 * spread:.1f} % | "
-                    f"{100 * mean['train_accuracy']:.1f} % | {mean['spikes_per_hidden_neuron']:.2f} | "
-                    f"{mean['cpu_seconds']:.0f} |"
+                right = 100 * np.array([r["accuracy"] for r in own])
+                spread = f" ± {right.std(ddof=1):.1f}" if len(own) > 1 else ""
+                trained, spikes, seconds = (
+                    np.mean([r[name] for r in own])
+                    for name in ("train_accuracy", "spikes_per_hidden_neuron", "cpu_seconds")
                 )
-    for one, other in itertools.combinations(LEVELS, 2):
-        lines.append(f"{other} - {one} at equal spikes: " + at_equal_spikes(rows, one, other))
-    return "\n".join(lines)
+                lines.append(
+                    f"| {hidden} | {kind} | {level:g} | {len(own)} | {right.mean():.1f}{spread} % | "
+                    f"{100 * trained:.1f} % | {spikes:.2f} | {seconds:.0f} |"
+                )
+    for hidden, (one, other) in itertools.product(HIDDEN, itertools.combinations(LEVELS, 2)):
+        found = at_equal_spikes([r for r in rows if r.get("hidden") == hidden], one, other)
+        differences.append(f"{hidden}, {other} - {one} at equal spikes: {found}")
+    return "\n".join(lines + [""] + differences)
 
 
 def at_equal_spikes(rows: list[dict], one: str, other: str) -> str:
     """Mean difference of accuracy over the spikes that both kinds reach, seed by seed."""
     found = []
-    for seed in sorted({r["seed"] for r in rows if "seed" in r}):
-        curves = [curve([r for r in rows if r.get("kind") == kind and r["seed"] == seed]) for kind in (one, other)]
+    for seed in sorted({r["seed"] for r in rows}):
+        curves = [curve([r for r in rows if r["kind"] == kind and r["seed"] == seed]) for kind in (one, other)]
         if min(len(x) for x, _ in curves) == 0:
             continue
         low, high = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
@@ -188,7 +196,7 @@ def at_equal_spikes(rows: list[dict], one: str, other: str) -> str:
             first, second = (np.interp(at, *each) for each in curves)
             found.append((100 * float(np.mean(second - first)), np.exp(low), np.exp(high)))
     if not found:
-        return "their spikes do not overlap"
+        return "none that both have"
     return ", ".join(f"{gap:+.1f} points ({low:.2f} to {high:.2f} spikes)" for gap, low, high in found)
 
 
