@@ -52,13 +52,14 @@ SETTINGS = {
     "unlayered": {"learning_rate": 0.003, "warmup": 20},
     "exact": {
         "learning_rate": 0.1, "gain": 50.0, "wake": 1e-4, "rate": 0.1, "input_pa": [2.0, 8.0],
-        "hidden_pa": [15.0, 60.0], "output_pa": [0.0, 100.0], "delay_ms": 4.0, "C_pF": 200.0,
+        "hidden_pa": [15.0, 60.0], "output_pa": [0.0, 100.0], "delay_ms": 4.0, "delay_step_ms": 0.5,
+        "C_pF": 200.0,
     },
 }  # fmt: skip
 HIDDEN = ("64", "64-64-64")
 # Weight of the penalty on spikes: mean count per neuron, or distance of every neuron's rate from one spike a recording.
-EXACT = (0.0, 0.001, 0.0003, 0.003)
-LEVELS = {"unlayered": (0.0, 0.3, 0.1, 1.0), "exact": EXACT, "exact-delays": EXACT}
+EXACT = (0.0, 0.001, 0.0003)
+LEVELS = {"unlayered": (0.0, 0.3, 0.1), "exact": EXACT, "exact-delays": EXACT}
 
 
 def cells(seeds: int) -> list[dict]:
@@ -136,7 +137,7 @@ def lif_layers(n_inputs: int, n_outputs: int, settings: dict, cell: dict) -> Tra
             synapses.delay = rng.uniform(0, own["delay_ms"], len(synapses)) * ms
             if delays:
                 wrt.append((synapses, "delay"))
-                sizes[synapses, "delay"] = own["delay_ms"] * ms
+                sizes[synapses, "delay"] = own["delay_step_ms"] * ms
         if penalty and not last:
             loss = penalty * SpikeRate(group, 1 / (settings["duration_ms"] * ms)) + loss
         objects += [group, synapses]
