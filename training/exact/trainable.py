@@ -152,12 +152,13 @@ class TrainableNetwork(Learner, StoredNetwork):
         return ParameterInfo(get_unit(dim), lower, upper, size=size, decays=synaptic and variable != DELAY)
 
     def _incoming(self):
-        """Trained weights by which neurons that spike are excited: parameter, group, target neurons."""
+        """Trained weights by which neurons that spike, or answer, are excited: parameter, group, target neurons."""
         for name, (_, variable) in self._items.items():
             for pathway in self.problem.network.pathways:
                 group = self.problem.network.groups[pathway.target]
                 weights = pathway.synapses == self._keys[name][0] and variable in pathway.text.parameters.values()
-                if weights and group.functions.spikes and self.parameters[name].shape == pathway.j.shape:
+                answers = group.name == self.outputs.name and (group.name, self._readout) in self.problem.network.values
+                if weights and (group.functions.spikes or answers) and self.parameters[name].shape == pathway.j.shape:
                     yield name, group, pathway.j
 
     # -- running -----------------------------------------------------------------------------------------------
@@ -246,16 +247,23 @@ class TrainableNetwork(Learner, StoredNetwork):
         return Gradient(float(np.mean(partials.losses)), gradients, outcome, self.answers(outcome), spikes, norm)
 
     def _wake(self, gradients, outcome, labels, goal):
-        """Add what pulls at the weights of neurons that spike too rarely; an output counts where it is the label."""
+        """Add what pulls at the weights of neurons that do too little; an output counts where it is the label.
+
+        An output without spikes has no gradient in a sample in which its potential never rises above its start.
+        """
         for name, group, j in self._wakers:
-            spikes = outcome.spikes[group.name]
-            if group.name == self.outputs.name:
-                right = labels[sample_of(spikes)] == spikes.neurons
-                asked = np.bincount(labels, minlength=group.n)
-                counts = np.bincount(spikes.neurons[right], minlength=group.n)
-                mean = np.where(asked > 0, counts / np.maximum(asked, 1), goal.rate)
+            if group.name != self.outputs.name:
+                mean = np.bincount(outcome.spikes[group.name].neurons, minlength=group.n) / len(labels)
             else:
-                mean = np.bincount(spikes.neurons, minlength=group.n) / len(labels)
+                asked = np.bincount(labels, minlength=group.n)
+                if self.spiking:
+                    spikes = outcome.spikes[group.name]
+                    right = spikes.neurons[labels[sample_of(spikes)] == spikes.neurons]
+                else:
+                    start = self.problem.network.values[group.name, self._readout]
+                    right = labels[(outcome.maxima[group.name] > start)[np.arange(len(labels)), labels]]
+                counts = np.bincount(right, minlength=group.n)
+                mean = np.where(asked > 0, counts / np.maximum(asked, 1), goal.rate)
             pull = goal.wake * np.maximum(0.0, goal.rate - mean)
             if pull.any():
                 gradients[name] = gradients[name] - pull[j] / self.info[name].size

@@ -125,6 +125,19 @@ def test_silent_neurons_are_woken_by_name_only(network):
     assert woken.gradients["first.w"] == pytest.approx(np.full(12, -0.1 / network.info["first.w"].size))
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_an_output_that_never_rises_is_woken_on_samples_of_its_class(n):
+    network = TrainableNetwork(**described(spiking=False))
+    onto = np.arange(8) % 2  # all hidden neurons, two outputs
+    network.parameters["second.w"][:] = np.where(onto, -3.0, 3.0)
+    labels, events = np.array([1, 0])[:n], samples().take(np.arange(n))
+    plain = network.gradient(events, labels, goal=goal_of(network))
+    assert (plain.gradients["second.w"][onto == 1] == 0).all()
+    woken = network.gradient(events, labels, goal=goal_of(network, wake=0.5, rate=0.2))
+    pull = np.where(onto, -0.1 / network.info["second.w"].size, 0.0)
+    assert woken.gradients["second.w"] == pytest.approx(plain.gradients["second.w"] + pull)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
