@@ -24,7 +24,8 @@ class Goal:
         Must be 0: the number of spikes has no derivative.
     wake : float
         Not exact: weight with which a neuron that spikes too rarely pulls at the weights that excite it, as if its mean
-        spike count grew by one per unit of weight. 0 leaves silent neurons silent, as the exact gradient does.
+        spike count grew by one per unit of weight. 0 leaves silent neurons silent, as the exact gradient does. An
+        output without spikes counts as one that spikes in each sample of its class in which it rises.
     rate : float
         Spikes per sample below which `wake` acts.
     """
