@@ -38,7 +38,6 @@ from brian2grad.training import TrainingOptions, load_splits, make_task, train
 from brian2grad.training.asynchronous.configuration import AsyncConfiguration
 from brian2grad.training.asynchronous.configuration import build as build_asynchronous
 from brian2grad.training.configuration import read_recipe, recipe_path
-from brian2grad.training.data import EventArchive
 from brian2grad.training.evaluation import evaluate_native
 from brian2grad.training.exact import SpikeRate
 from brian2grad.training.exact.classification import HighestPotential
@@ -78,16 +77,9 @@ def parts(settings: dict, data_root) -> tuple:
     rng, held_out = np.random.default_rng(0), 0.2  # of the file; a part of it is drawn
     archives = load_splits(settings["data"], data_root, held_out)
     return tuple(
-        cut(archive[np.sort(rng.permutation(len(archive))[:n])], settings["duration_ms"])
+        archive[np.sort(rng.permutation(len(archive))[:n])].until(settings["duration_ms"] * 1e-3)
         for archive, n in zip(archives, settings["samples"], strict=True)
     )
-
-
-def cut(archive: EventArchive, duration_ms: float) -> EventArchive:
-    """The events of an archive before a time."""
-    kept = archive.times * archive.time_unit_us < duration_ms * 1e3
-    offsets = np.concatenate([[0], np.cumsum(kept)])[archive.offsets]
-    return replace(archive, units=archive.units[kept], times=archive.times[kept], offsets=offsets)
 
 
 def unlayered(settings: dict, cell: dict, archives) -> tuple:

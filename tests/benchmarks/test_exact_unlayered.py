@@ -26,7 +26,7 @@ def archive(monkeypatch):
 
 
 def test_later_events_are_cut_sample_by_sample(archive):
-    short = study.cut(archive, 60.0)
+    short = archive.until(60e-3)
     assert short.times.max() < 60 <= archive.times.max()
     for k in range(8):
         own = slice(archive.offsets[k], archive.offsets[k + 1])
@@ -42,14 +42,14 @@ def test_both_exact_kinds_start_alike_and_only_one_trains_delays(archive):
     delays = [name for name in with_[0].parameters if name.endswith("delay")]
     assert len(delays) == 2
     assert not any(name.endswith("delay") for name in without[0].parameters)
-    short = study.spike_task(study.cut(archive, 60.0))
+    short = study.spike_task(archive.until(60e-3))
     assert evaluate_native(with_[0], short).spikes.sum() > 0
     np.testing.assert_array_equal(evaluate_native(with_[0], short).spikes, evaluate_native(without[0], short).spikes)
 
 
 @pytest.mark.parametrize("kind", study.LEVELS)
 def test_every_kind_learns_and_reports(archive, kind):
-    short = study.cut(archive, 60.0)
+    short = archive.until(60e-3)
     row = study.run_cell(CELL | {"kind": kind}, SMALL, (short, short))
     assert 0 <= row["accuracy"] <= 1
     assert row["spikes_per_hidden_neuron"] >= 0
