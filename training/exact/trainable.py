@@ -247,26 +247,29 @@ class TrainableNetwork(Learner, StoredNetwork):
         return Gradient(float(np.mean(partials.losses)), gradients, outcome, self.answers(outcome), spikes, norm)
 
     def _wake(self, gradients, outcome, labels, goal):
-        """Add what pulls at the weights of neurons that do too little; an output counts where it is the label.
-
-        An output without spikes has no gradient in a sample in which its potential never rises above its start.
-        """
+        """Add what pulls at the weights of neurons that do too little; an output counts where it is the label."""
         for name, group, j in self._wakers:
-            if group.name != self.outputs.name:
-                mean = np.bincount(outcome.spikes[group.name].neurons, minlength=group.n) / len(labels)
-            else:
+            if group.name == self.outputs.name:
                 asked = np.bincount(labels, minlength=group.n)
-                if self.spiking:
-                    spikes = outcome.spikes[group.name]
-                    right = spikes.neurons[labels[sample_of(spikes)] == spikes.neurons]
-                else:
-                    start = self.problem.network.values[group.name, self._readout]
-                    right = labels[(outcome.maxima[group.name] > start)[np.arange(len(labels)), labels]]
-                counts = np.bincount(right, minlength=group.n)
+                counts = np.bincount(self._heard(outcome, labels), minlength=group.n)
                 mean = np.where(asked > 0, counts / np.maximum(asked, 1), goal.rate)
+            else:
+                mean = np.bincount(outcome.spikes[group.name].neurons, minlength=group.n) / len(labels)
             pull = goal.wake * np.maximum(0.0, goal.rate - mean)
             if pull.any():
                 gradients[name] = gradients[name] - pull[j] / self.info[name].size
+
+    def _heard(self, outcome, labels) -> np.ndarray:
+        """Outputs that did something where they are the label, once for every spike or sample.
+
+        One without spikes has no gradient in a sample in which its potential never rises above its start.
+        """
+        name = self.outputs.name
+        if self.spiking:
+            spikes = outcome.spikes[name]
+            return spikes.neurons[labels[sample_of(spikes)] == spikes.neurons]
+        rises = outcome.maxima[name] > self.problem.network.values[name, self._readout]
+        return labels[rises[np.arange(len(labels)), labels]]
 
     def hits(self, outputs: np.ndarray, labels: np.ndarray) -> tuple[int, int]:
         """Correct answers, and answers asked for."""
