@@ -40,6 +40,11 @@ class NewerFile(DamagedFile):
     """A newer version of brian2grad wrote the file."""
 
 
+def reason_of(error: Exception) -> str:
+    """What made reading a file fail, on one line: a missing entry is named."""
+    return f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
+
+
 class Ragged(NamedTuple):
     """Rows of unequal length, one after the other.
 

@@ -14,7 +14,7 @@ from brian2 import Quantity, second
 from ..equations.display import Displayed, brief
 from .errors import EngineError, NetworkError
 from .files import write_file
-from .hdf5 import VERSION, DamagedFile, NewerFile, read_sealed, sealed
+from .hdf5 import VERSION, DamagedFile, NewerFile, read_sealed, reason_of, sealed
 
 
 def save_network(path, kind: str, config: dict, parameters: dict[str, np.ndarray]) -> None:
@@ -52,9 +52,8 @@ def load_network(path, kind: str | None = None) -> tuple[dict, dict[str, np.ndar
     except NewerFile as error:
         raise NetworkError(f"{path} {error}.") from None
     except (OSError, DamagedFile, KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
-        reason = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise NetworkError(
-            f"{path} is damaged or no brian2grad network ({reason:.200}); take an earlier one."
+            f"{path} is damaged or no brian2grad network ({reason_of(error):.200}); take an earlier one."
         ) from None
     if kind is not None and found != kind:
         raise NetworkError(f"{path} holds a network of kind '{found:.40}', not '{kind}'.")

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..models.errors import NetworkError
 from ..models.files import write_file
-from ..models.hdf5 import VERSION, DamagedFile, NewerFile, read_sealed, sealed
+from ..models.hdf5 import VERSION, DamagedFile, NewerFile, read_sealed, reason_of, sealed
 from .errors import RunError
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
@@ -53,9 +53,8 @@ def load_checkpoint(path, network, optimiser, rng) -> int:
     except NewerFile as error:
         raise RunError(f"{path} {error}.") from None
     except (OSError, DamagedFile, NetworkError, KeyError, TypeError, ValueError, RecursionError) as error:
-        reason = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise RunError(
-            f"{path} is damaged ({reason.rstrip('.'):.200}); the network of the last epoch is still in "
+            f"{path} is damaged ({reason_of(error).rstrip('.'):.200}); the network of the last epoch is still in "
             f"{path.with_name('weights.h5')}."
         ) from None
     network.set_parameters(parameters)
