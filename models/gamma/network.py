@@ -299,7 +299,8 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
         for index, layer in enumerate(run.gradients, start=1):
             name = f"layer{index}"
             for parameter, own in self._by_connection(index, layer.weights):
-                gradients[parameter] = np.array(own).reshape(self.parameters[parameter].shape)
+                array = own[0] if len(own) == 1 else np.array(own)  # large: copied only where it has to be
+                gradients[parameter] = array.reshape(self.parameters[parameter].shape)
             if self.buckets == "neuron":
                 gradients[f"{name}.v"] = layer.neurons[: self.K]
             if self.bias:

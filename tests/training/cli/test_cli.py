@@ -300,6 +300,7 @@ def test_evaluate_prints_confusions(run, archive, capsys):
     assert out.splitlines()[-2].split() == ["0", *(str(n) if n else "·" for n in table[0, : 2 + table[:, 2].any()])]
 
 
+@pytest.mark.long
 def test_report_is_one_page_that_needs_nothing(run, archive, capsys, tmp_path):
     page = tmp_path / "report.html"
     code, out, _ = call(capsys, "report", run, run, "--data", archive, "--limit", 20, "--out", page)

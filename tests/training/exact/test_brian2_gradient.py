@@ -82,6 +82,7 @@ def test_refractory_periods_conductances_and_saturating_jumps(make):
     assert errors[1].max() < 0.05
 
 
+@pytest.mark.long
 @pytest.mark.standalone
 def test_cpp_standalone_gives_the_same():
     given = recurrent_lif()

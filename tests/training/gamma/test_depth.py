@@ -39,7 +39,7 @@ def learned(network):
     return evaluate_native(network, which_half_first(64, 1), dtype="float32")
 
 
-@pytest.mark.parametrize("depth", [1, 6, 10])
+@pytest.mark.parametrize("depth", [1, 6, pytest.param(10, marks=pytest.mark.long)])
 def test_deep_networks_learn_what_shallow_ones_do(depth):
     assert learned(made(depth)).accuracy > 0.9
 
