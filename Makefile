@@ -53,7 +53,9 @@ $(VENV)/installed: pyproject.toml
 	@echo "Making $(VENV) and installing the project into it: a few minutes, the first time only"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check 'setuptools>=69'
-	$(BIN)/python -m pip install --disable-pip-version-check -e '.[test]'
+	@# pip is silent while it unpacks, up to a minute on a busy machine.
+	@(while sleep 8; do echo "  still installing ..."; done) & beat=$$!; \
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[test]'; status=$$?; kill $$beat; exit $$status
 	@touch $@
 
 $(VENV)/docs-installed: $(VENV)/installed

@@ -1,11 +1,12 @@
 """Value and exact gradient of a network of two LIF layers beside jaxsnn, eventax, JAX and PyTorch.
 
     python benchmarks/exact_peers.py            100-200-10, 100 ms, about 20 spikes a neuron, one thread each
-    python benchmarks/exact_peers.py --check    the same spikes and gradients, on a small network, in double precision
+    python benchmarks/exact_peers.py --check [100 200 10]    the same gradients, and their times, in double precision
 
 jaxsnn (EventProp), eventax (Diffrax from event to event) and a lean version in plain JAX compute the same exact
 gradient; PyTorch's is a surrogate on a grid of 0.1 ms, of another meaning. Ours computes in double precision, the
-others in single, which is their default. How the times are taken says ``fair.py``; the input is ready on each side.
+others in single, which is their default, but eventax, whose search for a spike does not end there: `--check` times it
+alone. How the times are taken says ``fair.py``; the input is ready on each side.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Ours:
         return run.losses.sum(), by_layer, [len(run.spikes[name].times) for name in self.groups]
 
 
-def peers(matrices, neurons, times, room, dtype, rounds=1) -> dict:
+def peers(matrices, neurons, times, room, dtype, without=(), rounds=1) -> dict:
     """What computes the gradient of one sample, by name; packages that are missing are named."""
     import lif_peers
 
@@ -93,6 +94,8 @@ def peers(matrices, neurons, times, room, dtype, rounds=1) -> dict:
     }
     found = {}
     for name, make in made.items():
+        if name in without:
+            continue
         try:
             peer = make()
         except ImportError as error:
@@ -103,8 +106,8 @@ def peers(matrices, neurons, times, room, dtype, rounds=1) -> dict:
     return found
 
 
-def check(sizes=(30, 12, 4), per_neuron=20) -> dict:
-    """Largest relative difference of loss and gradients from ours, by name (PyTorch's is not the same gradient)."""
+def check(sizes=(30, 12, 4), per_neuron=20, without=()) -> tuple[dict, dict]:
+    """Largest relative differences from ours by name (the gradient of PyTorch differs), and all sides by name."""
     import jax
 
     jax.config.update("jax_enable_x64", True)
@@ -113,14 +116,14 @@ def check(sizes=(30, 12, 4), per_neuron=20) -> dict:
     mine.load(neurons, times)
     loss, gradients, spikes = mine.gradient()
     print(f"spikes: {spikes}")
-    result = {}
-    for name, run in peers(matrices, neurons[0], times[0], 2 * spikes[0], np.float64, rounds=3).items():
+    result, sides = {}, peers(matrices, neurons[0], times[0], 2 * spikes[0], np.float64, without, rounds=3)
+    for name, run in sides.items():
         theirs, found = run()[:2]
         errors = [abs(theirs.item() - loss) / abs(loss)]
         errors += [np.abs(np.asarray(f) - g).max() / np.abs(g).max() for f, g in zip(found, gradients, strict=True)]
         result[name] = [float(f"{e:.1e}") for e in errors]
         print(f"{name}: loss {errors[0]:.1e}, gradients {errors[1]:.1e} and {errors[2]:.1e} from ours", flush=True)
-    return result
+    return result, {"brian2grad": mine.gradient, **sides}
 
 
 def side_by_side(arguments) -> None:
@@ -134,10 +137,8 @@ def side_by_side(arguments) -> None:
     _, _, (hidden, output) = mine.gradient()
     print(f"spikes a neuron: 20 input, {hidden / 200:.1f} hidden, {output / 10:.1f} output")
     neurons, times = (a[0] for a in inputs(1, 100, 20))
-    sides = {"brian2grad": mine.gradient, **peers(matrices, neurons, times, int(1.05 * hidden), np.float32)}
-    if arguments.without:
-        sides = {name: run for name, run in sides.items() if name not in arguments.without}
-    found = fair.compare(sides, budget=arguments.budget)
+    others = peers(matrices, neurons, times, int(1.05 * hidden), np.float32, ["eventax", *arguments.without])
+    found = fair.compare({"brian2grad": mine.gradient, **others}, budget=arguments.budget)
     fair.show(found, "one sample")
     rows += [{"batch": 1, **row} for row in found]
 
@@ -157,14 +158,18 @@ def side_by_side(arguments) -> None:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true")
-    parser.add_argument("--without", nargs="+", help="sides to leave out, such as eventax, which compiles for minutes")
+    parser.add_argument("--check", nargs="*", type=int, metavar="SIZE", help="sizes of the layers (30 12 4)")
+    parser.add_argument("--without", nargs="+", default=[], metavar="NAME", help="sides to leave out, such as jaxsnn")
     parser.add_argument("--budget", type=float, default=30.0, help="seconds of measuring per comparison")
     parser.add_argument("--out", type=Path, default=fair.RESULTS, help="folder of the results")
     arguments = parser.parse_args()
     fair.prepare(1)
-    if arguments.check:
-        check()
+    if arguments.check is not None:
+        sizes = tuple(arguments.check) or (30, 12, 4)
+        differences, sides = check(sizes, without=arguments.without)
+        found = fair.compare(sides, budget=arguments.budget)
+        fair.show(found, f"one sample, {'-'.join(map(str, sizes))}, double precision")
+        fair.save("exact_double", found, arguments.out, differences=differences)
     else:
         side_by_side(arguments)
 

@@ -8,15 +8,14 @@ from functools import singledispatch
 
 import numpy as np
 
-from ..equations.display import DisplayedFields
 from ..models.asynchronous.network import AsynchronousNetwork
 from .asynchronous.evaluation import evaluate_async
-from .metrics import balanced_accuracy
+from .metrics import Answers
 from .tasks import Task, check_labels
 
 
 @dataclass(repr=False)
-class Evaluation(DisplayedFields):
+class Evaluation(Answers):
     """Result of running a network over a task.
 
     Attributes
@@ -46,20 +45,9 @@ class Evaluation(DisplayedFields):
     n_classes: int
 
     @property
-    def accuracy(self) -> float:
-        """Fraction of correct answers (of steps, where every step has a label)."""
-        asked = self.labels >= 0
-        return float((self.predictions == self.labels)[asked].mean())
-
-    @property
-    def balanced_accuracy(self) -> float:
-        """Mean over classes of the fraction recognised."""
-        return balanced_accuracy(self.labels, self.predictions)
-
-    @property
-    def spikes_per_neuron(self) -> float:
-        """Spikes per hidden neuron per sample."""
-        return float(self.spikes.sum() / len(self.spikes) / max(1, self.n_hidden))
+    def n_spiking(self) -> int:
+        """The hidden neurons: the readout does not spike."""
+        return self.n_hidden
 
     @property
     def decision_ms(self) -> np.ndarray:
@@ -81,12 +69,7 @@ class Evaluation(DisplayedFields):
     def report(self, network, task: Task) -> dict:
         """The JSON object that ``evaluate --json`` prints, without where and how it ran."""
         return {
-            "accuracy": self.accuracy,
-            "balanced_accuracy": self.balanced_accuracy,
-            "n_samples": len(self.predictions),
-            "spikes_per_neuron": self.spikes_per_neuron,
-            "spikes_per_second": self.spikes_per_neuron / self.duration,
-            "input_events": task.raw_events,
+            **self.shared_report(task),
             "synaptic_operations": synaptic_operations(network, task, self.spikes),
             "decision_latency": self.latency(),
             "seconds": self.seconds,

@@ -20,17 +20,14 @@ def balanced_accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
     return float(recall_score(labels.ravel(), predictions.ravel(), labels=present, average="macro"))
 
 
-class SpikingAnswers(DisplayedFields):
-    """What evaluations share whose outputs spike: `predictions`, `labels`, `spikes`, `latency` and `n_neurons`.
-
-    `latency` has, by name, (n_samples, 2) arrays of what passed until the first output spike and until the first of the
-    labelled class, infinite where there is none.
-    """
+class Answers(DisplayedFields):
+    """What all evaluations share: `predictions`, `labels`, `spikes`, `duration`, and `n_spiking` neurons."""
 
     @property
     def accuracy(self) -> float:
-        """Fraction of correct answers."""
-        return float((self.predictions == self.labels).mean())
+        """Fraction of correct answers (of steps, where every step has a label)."""
+        asked = self.labels >= 0
+        return float((self.predictions == self.labels)[asked].mean())
 
     @property
     def balanced_accuracy(self) -> float:
@@ -39,8 +36,33 @@ class SpikingAnswers(DisplayedFields):
 
     @property
     def spikes_per_neuron(self) -> float:
-        """Spikes per sample of a neuron that can spike, outputs included."""
-        return float(self.spikes.sum() / len(self.spikes) / max(1, self.n_neurons))
+        """Spikes per sample of a neuron that can spike."""
+        return float(self.spikes.sum() / len(self.spikes) / max(1, self.n_spiking))
+
+    def shared_report(self, task) -> dict:
+        """Entries of the report that all of them have."""
+        return {
+            "accuracy": self.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
+            "n_samples": len(self.predictions),
+            "spikes_per_neuron": self.spikes_per_neuron,
+            "spikes_per_second": self.spikes_per_neuron / self.duration,
+            "spikes_per_layer": [float(n) for n in self.spikes.mean(axis=0)],
+            "input_events": task.raw_events,
+        }
+
+
+class SpikingAnswers(Answers):
+    """What evaluations share whose outputs spike, and count among the `n_neurons`.
+
+    `latency` has, by name, (n_samples, 2) arrays of what passed until the first output spike and until the first of the
+    labelled class, infinite where there is none.
+    """
+
+    @property
+    def n_spiking(self) -> int:
+        """All neurons, the outputs too."""
+        return self.n_neurons
 
     @property
     def decision_spikes(self) -> np.ndarray:
@@ -64,15 +86,3 @@ class SpikingAnswers(DisplayedFields):
                 found = values[np.isfinite(values[:, column]), column]
                 table[name][which] = float(np.median(found)) if len(found) else None
         return table
-
-    def shared_report(self, task) -> dict:
-        """Entries of the report that all of them have."""
-        return {
-            "accuracy": self.accuracy,
-            "balanced_accuracy": self.balanced_accuracy,
-            "n_samples": len(self.predictions),
-            "spikes_per_neuron": self.spikes_per_neuron,
-            "spikes_per_second": self.spikes_per_neuron / self.duration,
-            "spikes_per_layer": [float(n) for n in self.spikes.mean(axis=0)],
-            "input_events": task.raw_events,
-        }

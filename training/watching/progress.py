@@ -7,6 +7,7 @@ every few seconds, so that a log stays short and nobody has to ask whether the p
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -114,10 +115,9 @@ def working(what: str, quiet: bool = False, every: float = 5.0, stream=None, fir
     first : float
         Seconds until the first line: what is over before it needs none.
     """
-    stream = sys.stderr if stream is None else stream
     began, over = time.monotonic(), threading.Event()
 
-    def beat():
+    def beat(stream):
         wait, text = first, f"{what} ...\n"
         while not over.wait(wait):
             stream.write(text)
@@ -127,13 +127,23 @@ def working(what: str, quiet: bool = False, every: float = 5.0, stream=None, fir
     if quiet:
         yield
         return
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
+    with _lasting(sys.stderr if stream is None else stream) as stream:
+        thread = threading.Thread(target=beat, args=(stream,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def _lasting(stream):
+    """A stream that says what it is told while Brian 2 compiles, which turns the process's standard error elsewhere."""
     try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+        is_standard = stream.fileno() == 2
+    except (AttributeError, OSError):  # of a test, or of a notebook
+        is_standard = False
+    return os.fdopen(os.dup(2), "w") if is_standard else contextlib.nullcontext(stream)
 
 
 def _duration(seconds: float) -> str:

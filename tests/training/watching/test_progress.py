@@ -1,6 +1,7 @@
 """A line of progress in a terminal, in a file and in a notebook."""
 
 import io
+import subprocess
 import sys
 import time
 from types import ModuleType, SimpleNamespace
@@ -99,3 +100,19 @@ def test_quiet_says_nothing(show):
     show(file)
     time.sleep(0.03)
     assert file.getvalue() == ""
+
+
+SILENCED = """
+import os, time
+from brian2grad.training.watching.progress import working
+with working("compiling", every=0.05, first=0.01):
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)  # as Brian 2 does while it compiles
+    time.sleep(0.5)
+    os.dup2(kept, 2)
+"""
+
+
+def test_it_is_heard_while_brian2_turns_standard_error_elsewhere():
+    done = subprocess.run([sys.executable, "-c", SILENCED], capture_output=True, text=True, check=True)
+    assert len(done.stderr.splitlines()) > 2
