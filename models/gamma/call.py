@@ -179,6 +179,7 @@ class GammaCall:
         table = lambda filled: engine.ffi.NULL if filled is None else arrays.table(map(arrays.output, filled))  # noqa: E731
         fields = {
             "layers": layers.table,
+            "packed": layers.packed,
             "n_layers": len(self.sizes) - 1,
             "n_hidden": sum(self.sizes[1:-1]),
             "n_samples": events.n_samples,

@@ -238,7 +238,8 @@ class SpikingGammaNetwork(DecodedLearner, StoredNetwork):
         kept = self._kept.get(dtype)
         if kept is None or kept[0] != settings or not kept[1].same(p):
             engine, seen = self.engine(dtype), Remembered(p)
-            kept = settings, seen, engine, LayerTables(engine, self.layer_parameters(seen.arrays))
+            tables = LayerTables(engine, self.layer_parameters(seen.arrays)).pack(engine.library)
+            kept = settings, seen, engine, tables
             self._kept[dtype] = kept
         return kept[2:]
 

@@ -20,7 +20,7 @@ extern "C" {
 int gamma_open(const GammaArguments* arguments, int window, int learn, void** stream) {
     return guarded([&] {
         std::unique_ptr<Streams> all(new Streams);
-        pack_layers(*arguments, all->packed);
+        pack_layers(arguments->layers, arguments->n_layers, arguments->gradient, all->packed);
         all->samples.resize(arguments->n_samples);
         const Network net = {*arguments, all->packed};
         for (Stream& m : all->samples) {
@@ -35,7 +35,7 @@ int gamma_open(const GammaArguments* arguments, int window, int learn, void** st
 int gamma_advance(void* stream, const GammaArguments* arguments, int changed) {
     return guarded([&] {
         Streams& all = *static_cast<Streams*>(stream);
-        if (changed) pack_layers(*arguments, all.packed);
+        if (changed) pack_layers(arguments->layers, arguments->n_layers, arguments->gradient, all.packed);
         const Network net = {*arguments, all.packed};
         for_samples(net, [&](int s, Workspace& ws, Shard*) {
             run_forward(net, s, ws, all.samples[s].state, all.samples[s].newer);
@@ -47,7 +47,7 @@ int gamma_advance(void* stream, const GammaArguments* arguments, int changed) {
 int gamma_reverse(void* stream, const GammaArguments* arguments, int flush) {
     return guarded([&] {
         Streams& all = *static_cast<Streams*>(stream);
-        pack_layers(*arguments, all.packed);
+        pack_layers(arguments->layers, arguments->n_layers, arguments->gradient, all.packed);
         const Network net = {*arguments, all.packed};
         for_samples(net, [&](int s, Workspace& ws, Shard* shard) {
             Stream& m = all.samples[s];

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import NetworkError
-from ..native.interface import Arrays
+from ..native.interface import Arrays, check_status
 from .lowering import LayerNumbers
 
 
@@ -97,6 +97,8 @@ class LayerTables:
     table : cdata
         ``Layer[]``.
     gradients : list of LayerGradient
+    packed : cdata
+        See `pack`; null before.
     """
 
     def __init__(self, engine, parameters, gradient: bool = False, rule: str = "filter", train_tau: bool = False):
@@ -130,7 +132,14 @@ class LayerTables:
             if filled is not None:
                 layer |= {"grad_parameters": arrays.output(filled.neurons), "grad_update": arrays.output(filled.update)}
             layers.append(layer)
-        self.table = engine.ffi.new("Layer[]", layers)
+        self.table, self.packed = engine.ffi.new("Layer[]", layers), engine.ffi.NULL
+
+    def pack(self, library) -> LayerTables:
+        """Make what runs without a gradient compute with once, for as long as the tables live, and return them."""
+        made = self._ffi.new("void**")
+        check_status(library.gamma_pack(self.table, len(self.table), made), "the network is too large")
+        self.packed = self._ffi.gc(made[0], library.gamma_unpack)
+        return self
 
     def _connections(self, name: str, plan, n_buckets: int, p: LayerParameters, filled: LayerGradient | None):
         """Connections of a layer, with `n_buckets` weight matrices each."""

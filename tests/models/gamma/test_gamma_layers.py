@@ -233,6 +233,14 @@ def test_calibration_gives_every_layer_the_wanted_power(events):
     assert 2 * np.square(row).mean() == pytest.approx((3.0 * 0.5) ** 2, rel=1e-6)
     for signal in maps:  # where they are active
         assert np.square(signal[signal > 0]).mean() == pytest.approx((3.0 * 0.5) ** 2, rel=1e-6)
+    assert np.square(run.readout).mean() == pytest.approx((3.0 / 4) ** 2, rel=1e-6)
+
+
+def test_calibration_takes_all_of_a_signed_signal(events):
+    network = make("6-3", bias=False, signed=True)
+    network.calibrate(events, rms=3.0)
+    run = network.forward(events, traces=True, analog=True)
+    assert np.square(run.signals[0]).mean() == pytest.approx((3.0 * 0.5) ** 2, rel=1e-6)
 
 
 # -- refusals -------------------------------------------------------------------------------------------------------
