@@ -80,10 +80,12 @@ def events(
                     if not reached[k]:
                         continue
                     reached[k], above = False, 0
-                    for j in range(begin[k], begin[k + 1]):  # vectors: a spike is rare
-                        v[j] += alive[j] * current[j]
-                        current[j] = 0
-                        above += v[j] > theta
+                    voltage, arrived = v[begin[k] : begin[k + 1]], current[begin[k] : begin[k + 1]]
+                    awake = alive[begin[k] : begin[k + 1]]
+                    for j in range(len(voltage)):  # vectors: a spike is rare, and a slice's index has no sign to test
+                        voltage[j] += awake[j] * arrived[j]
+                        arrived[j] = 0
+                        above += voltage[j] > theta
                     for j in range(begin[k], begin[k + 1] if above else begin[k]):
                         if v[j] > theta:
                             if order == RANDOM or order == FIFO:

@@ -1,17 +1,19 @@
-"""One training step of an asynchronous network, event-driven against dense PyTorch, side by side.
+"""One training step of an asynchronous network against loops in numba and dense PyTorch, side by side.
 
-    python benchmarks/unlayered.py [--data-root DIR] [--batch 32] [--forward-group 8 64] [--threads 1]
+    python benchmarks/unlayered.py [--data-root DIR] [--batch 32 1] [--forward-group 1 8 64] [--threads 1]
 
-Both run 2312-64-64-64-10 with the same weights on the same batch (first saccade of N-MNIST in 10 frames of 10 ms, or
+All run 2312-64-64-64-10 with the same weights on the same batch (first saccade of N-MNIST in 10 frames of 10 ms, or
 synthetic events of the same number without ``--data-root``): forward pass under random order, cross entropy on output
-counts, surrogate gradient. The PyTorch version (``dense_torch.py``) is dense, as the published one: a sort and an N x N
-product for every forward step, until the slowest sample of the batch is done; its dense frames are made before. It
-needs the `benchmarks` extra. How it is measured says ``fair.py``.
+counts, surrogate gradient, Adam. The numba version (``numba_unlayered.py``) knows events and delivers the same spikes
+in the same order, in one thread. The PyTorch version (``dense_torch.py``) is dense, as the published one: a sort and an
+N x N product for every forward step, until the slowest sample of the batch is done; its dense frames are made before.
+They need the `benchmarks` extra. How it is measured says ``fair.py``.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import time
 from pathlib import Path
@@ -22,6 +24,7 @@ from brian2 import ms
 
 from brian2grad.models import AsynchronousNetwork
 from brian2grad.models.events import StepEvents
+from brian2grad.models.gradients import Unlayered
 from brian2grad.models.order.schedulers import RandomScheduler
 from brian2grad.training import load, make_task
 from brian2grad.training.optimisers import Adam
@@ -37,11 +40,11 @@ def synthetic(n_samples: int, n_steps: int = 10, events_per_step: float = 125.0)
     return StepEvents.from_dense(frames, 10 * ms), rng.integers(0, 10, n_samples)
 
 
-def batch_of(arguments):
+def batch_of(size: int, data_root):
     """Events and labels of one batch."""
-    if arguments.data_root is None:
-        return synthetic(arguments.batch)
-    task = make_task(load("nmnist8", arguments.data_root)[: arguments.batch], 10 * ms, 100 * ms)
+    if data_root is None:
+        return synthetic(size)
+    task = make_task(load("nmnist8", data_root)[:size], 10 * ms, 100 * ms)
     return task.events, task.labels
 
 
@@ -53,6 +56,23 @@ def ours(network, events, labels):
         found = network.gradient(events, labels)
         optimiser.step({n: v.copy() for n, v in network.parameters.items()}, found.gradients)
         network.constrain()
+
+    def set_threads(threads: int) -> None:
+        for engine in (network.engine(network.scheduler), network._reverse_engine(Unlayered())):
+            engine.threads = threads
+
+    return fair.Side(step, set_threads)
+
+
+def loops(network, events, labels, forward_group: int):
+    """A training step in numba; a rate of zero leaves the weights to the next one."""
+    from numba_unlayered import NumbaUnlayered
+
+    peer, seed = NumbaUnlayered(network, events.n_steps, Unlayered()), network.batch_order()["seed"]
+
+    def step():
+        peer.gradients(events, labels, network.scheduler, forward_group, seed)
+        peer.update(0.0)
 
     return step
 
@@ -88,8 +108,8 @@ def epoch(arguments) -> float:
     network, optimiser = make(arguments, 8), Adam(1e-3)
     rng = np.random.default_rng(0)
     began, order = time.perf_counter(), rng.permutation(len(task))
-    for first in range(0, len(task), arguments.batch):
-        chosen = order[first : first + arguments.batch]
+    for first in range(0, len(task), arguments.batch[0]):
+        chosen = order[first : first + arguments.batch[0]]
         found = network.gradient(augment(task.events.take(chosen), rng, 1), task.labels[chosen])
         optimiser.step(network.parameters, found.gradients)
         network.constrain()
@@ -107,28 +127,31 @@ def make(arguments, n_out: int, forward_group: int = 8) -> AsynchronousNetwork:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-root", type=Path)
-    for name, default in (("batch", 32), ("threads", 1)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--forward-group", type=int, nargs="+", default=[8, 64])
+    for name, default in (("batch", [32, 1]), ("forward-group", [1, 8, 64])):
+        parser.add_argument(f"--{name}", type=int, nargs="+", default=default)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--epoch", action="store_true", help="also time an epoch of nmnist8 (needs --data-root)")
     parser.add_argument("--out", type=Path, default=fair.RESULTS, help="folder of the results")
     arguments = parser.parse_args()
     fair.prepare(arguments.threads)
-    events, labels = batch_of(arguments)
     rows = []
-    for F in arguments.forward_group:
+    for batch, F in itertools.product(arguments.batch, arguments.forward_group):
+        events, labels = batch_of(batch, arguments.data_root)
         network = make(arguments, SIZES[-1], F)
         spikes = network.gradient(events, labels).n_spikes / len(events)
         sides = {"brian2grad": ours(network, events, labels)}
-        try:
-            sides["PyTorch, dense"] = theirs(network, events, labels, F)
-        except ImportError:
-            print("PyTorch: not installed (pip install 'brian2grad[benchmarks]')")
+        for name, side in (("numba loop", loops), ("PyTorch, dense", theirs)):
+            if side is loops and arguments.threads > 1:  # it has one
+                continue
+            try:
+                sides[name] = side(network, events, labels, F)
+            except ImportError:
+                print(f"{name}: not installed (pip install 'brian2grad[benchmarks]')")
         found = fair.compare(sides, arguments.threads, budget=20.0)
         fair.show(found, f"batch {len(events)}, F = {F}: {len(events.units) / len(events):.0f} input events and "
                   f"{spikes:.0f} spikes a sample")  # fmt: skip
         rows += [{"batch": len(events), "F": F, **row} for row in found]
-    fair.save("unlayered", rows, arguments.out)
+    fair.save("unlayered" + "_2_threads" * (arguments.threads > 1), rows, arguments.out)
     if arguments.epoch:
         if arguments.data_root is None:
             parser.error("--epoch needs --data-root")

@@ -152,12 +152,17 @@ class Membranes {
         got &= ~resting;
         above &= got;
         tests += __builtin_popcountll(got);
-        if (tape)
-            for (uint64_t bits = got; bits; bits &= bits - 1) {
+        if (tape) {
+            const size_t at = tape->received.size(), end = at + (size_t)__builtin_popcountll(got);
+            tape->received.resize(end);
+            tape->membrane.resize(end);
+            uint64_t bits = got;
+            for (size_t i = at; i < end; i++, bits &= bits - 1) {
                 const int64_t j = index * TILE + __builtin_ctzll(bits);
-                tape->received.push_back((int32_t)j);
-                tape->membrane.push_back(tiles[j / TILE].membrane[j % TILE]);
+                tape->received[i] = (int32_t)j;
+                tape->membrane[i] = tiles[j / TILE].membrane[j % TILE];
             }
+        }
         for (uint64_t bits = Neuron::SYNCHRONISED ? above : 0; bits; bits &= bits - 1) {
             const int64_t j = index * TILE + __builtin_ctzll(bits);
             if (!(received[(size_t)j] > net.sigma[j])) above ^= bits & -bits;

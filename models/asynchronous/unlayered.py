@@ -15,7 +15,7 @@ from .lowering import leak_factors
 from .packing import HEADER
 from .surrogate_lowering import lower_surrogate
 
-# Gradients are summed over this many groups of samples, whatever the number of threads: results do not depend on it.
+# Gradients are summed over at most so many groups of samples, whatever the number of threads: it changes no result.
 N_SHARDS = 8
 FILLERS = {"none": 0, "first": 1, "random": 2, "all": 1}  # "all": first ones, without end
 
@@ -113,8 +113,9 @@ class UnlayeredEngine:
         n, n_out, (n_samples, T) = connectivity.n_neurons, connectivity.n_outputs, tape.steps.shape
         packed = arrays.keep(connectivity.packed(self.dtype))
         n_total = packed.n_weights + (len(self.parameters) + 2) * n
-        if self._work.size < N_SHARDS * n_total:
-            self._work = np.zeros(N_SHARDS * n_total, self.dtype)
+        n_shards = min(N_SHARDS, n_samples)
+        if self._work.size < n_shards * n_total:
+            self._work = np.zeros(n_shards * n_total, self.dtype)
         total = np.zeros(n_total, self.dtype)
         ids = np.arange(n_samples) if sample_ids is None else sample_ids
         constants = {name: np.broadcast_to(model.constants[name], (n,)) for name in self.parameters}
@@ -154,7 +155,7 @@ class UnlayeredEngine:
             "by_membrane": arrays.input("by_membrane", by_membrane, shape=per_timestep, finite=True),
             "by_latency": arrays.input("by_latency", by_latency, shape=(n_samples, n_out), finite=True),
             "by_spike": float(by_spike),
-            "n_shards": N_SHARDS,
+            "n_shards": n_shards,
             "threads": self.threads,
             "n_total": n_total,
             "work": arrays.output(self._work),

@@ -8,7 +8,9 @@ import pytest
 from brian2 import ms
 
 from brian2grad.models import AsynchronousNetwork, SpikingGammaNetwork, StepEvents
+from brian2grad.models.gradients import Unlayered
 from brian2grad.models.order.schedulers import FifoScheduler, MomentumScheduler, RandomScheduler
+from brian2grad.training.optimisers import Adam
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from random_events import dense, random_events  # noqa: E402
@@ -55,6 +57,31 @@ def same_on_average(network, events, F, theirs):
     error = np.hypot(ours.std(), theirs.std()) / np.sqrt(SEEDS)
     assert error < 0.04 * ours.mean()
     assert abs(ours.mean() - theirs.mean()) < 4 * error + 1e-9
+
+
+@pytest.mark.parametrize("F", [1, 3, 8, 1000])
+@pytest.mark.parametrize("scheduler", [FifoScheduler(), RandomScheduler()])
+@pytest.mark.parametrize("clip", [None, 0.01])
+def test_numba_loop_has_the_gradient_of_the_asynchronous_network(asynchronous, scheduler, F, clip):
+    pytest.importorskip("numba", reason="numba is not installed")
+    from numba_unlayered import NumbaUnlayered
+
+    network, events = asynchronous
+    labels, rule, seed = np.arange(6) % 5, Unlayered(clip=clip), 2**61 + 3
+    peer = NumbaUnlayered(network, events.n_steps, rule)
+    found = network.gradient(events, labels, rule=rule, scheduler=scheduler, forward_group=F, seed=seed)
+    for _ in range(2):  # nothing is left of the step before
+        loss, outputs = peer.gradients(events, labels, scheduler, F, seed)
+    np.testing.assert_array_equal(outputs, found.outputs)
+    assert outputs.sum() > 30
+    assert loss == pytest.approx(found.loss, rel=1e-12)
+    wanted = np.concatenate([found.gradients[f"projection{k}.w"].ravel() for k in range(3)])
+    np.testing.assert_allclose(peer.gradient, wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
+    optimiser, weights = Adam(1e-3), {"w": peer.net.w.copy()}
+    for _ in range(2):
+        optimiser.step(weights, {"w": wanted})
+        peer.update(1e-3)
+    np.testing.assert_allclose(peer.net.w, weights["w"], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("version", ["rows", "dense"])
