@@ -133,5 +133,5 @@ def _energy_panel(ax, rows) -> None:
                 ax.plot(energy, 100 * np.mean([r["accuracy"] for r in found]), marker, color=colour, mfc="none", ms=3.5)
     ax.set_xscale("log")
     ax.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
-    ax.set(xlabel="All states updated (nJ a sample)", ylabel="Accuracy (%)")
-    ax.set_title("H  Energy")
+    ax.set(xlabel="Energy (nJ a sample)", ylabel="Accuracy (%)")
+    ax.set_title("H  All states updated")
