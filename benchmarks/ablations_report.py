@@ -101,6 +101,8 @@ def plot(rows) -> Figure:
             ax.axhline(0, color="k", lw=0.5, zorder=0)
             ax.set_xticks(range(len(values)), values, rotation=0 if axis in ("K", "depth") else 25)
             ax.set_title(f"{letter}  {title}")
+            if axis == "depth":
+                ax.set_xlabel("dashed: relative updates")
         for ax in panels[:, 0]:
             ax.set_ylabel("Accuracy minus base (points)")
         _energy_panel(panels[1, 3], rows)
