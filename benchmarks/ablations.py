@@ -5,7 +5,8 @@
 Small networks on a part of each training file (`SETTINGS`), judged on recordings held out of the same file: enough to
 rank the parts, not to set records. Axes: threshold fixed or adaptive; sigma-delta code or the analog signal; K; bucket
 weights shared by a layer, one set per neuron, per synapse; time constants equal, geometric, trained; loss at every step
-or only at the last; one to six hidden layers; LIF networks of several sizes (the asynchronous engine in layered order,
+or only at the last; one to six hidden layers, and the same with updates relative to the size of the weights and several
+spikes a step (`DEEP`, twice the seeds); LIF networks of several sizes (the asynchronous engine in layered order,
 trained by unlayered backprop), of which the table takes the one whose accuracy is nearest. `memory` measures what a
 training step holds when the loss comes only at the last of 1000 to 16 000 steps.
 
@@ -15,6 +16,7 @@ One line of ``results/ablations.jsonl`` per cell; a line that is there is not co
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -62,6 +64,7 @@ SETTINGS = {
         "training": {"epochs": 8, "batch_size": 16, "learning_rate": 0.005},
     },
 }
+DEEP = {"epochs": 24, "learning_rate": 0.03, "relative": True, "schedule": "cosine", "warmup": 60}
 BUCKETS, DEPTHS, LIF = (1, 2, 3, 8), (2, 3, 4, 5, 6), ((32,), (64,), (96,), (64, 64, 64))
 LIF_DATA = ("nmnist8", "fsdd")  # the LIF networks here learn a label per sample, not per step
 MEMORY = [("filter", 1000), ("filter", 4000), ("online", 1000), ("online", 4000), ("online", 16000)]
@@ -102,6 +105,8 @@ def cells(seeds: int) -> list[dict]:
             axes += [("depth", d) for d in DEPTHS]
             axes += [("LIF", "-".join(map(str, hidden))) for hidden in LIF if data in LIF_DATA]
             found += [{"kind": "accuracy", "data": data, "axis": a, "value": v, "seed": seed} for a, v in axes]
+    deep = itertools.product(range(2 * seeds), ("nmnist8", "fsdd"), (1, *DEPTHS))
+    found += [{"kind": "accuracy", "data": data, "axis": "deep", "value": d, "seed": seed} for seed, data, d in deep]
     return [{"kind": "memory", "rule": r, "steps": n} for r, n in MEMORY] + found
 
 
@@ -122,8 +127,11 @@ def changed(config: dict, axis: str, value, n_steps: int) -> tuple[dict, type]:
             network["tau_ms"] = round(network["tau_ms"] * network.pop("ratio") ** ((network["K"] - 1) / 2), 2)
     elif axis == "K":
         network["K"] = value
-    elif axis == "depth":
+    elif axis in ("depth", "deep"):
         network["hidden"] = network["hidden"] * value
+        if axis == "deep":
+            network["multiple"] = True
+            config["training"] |= DEEP
     elif axis == "loss":
         network["read_from_ms"] = (n_steps - 1) * config["data"]["dt_ms"]
     return config, kind

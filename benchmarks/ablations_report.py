@@ -17,6 +17,7 @@ AXES = {
     "tau": ("Time constants", ["equal", "geometric", "trained"], "geometric"),
     "loss": ("Loss", ["every step", "last step"], "every step"),
     "depth": ("Hidden layers", [1, 2, 3, 4, 5, 6], 1),
+    "deep": ("Hidden layers, relative updates", [1, 2, 3, 4, 5, 6], None),
 }
 BASE_K = {"nmnist8": 5, "fsdd": 6, "qtdb": 8}
 # Picojoule of a 32-bit floating-point operation in 45 nm at 0.9 V: Horowitz 2014, "Computing's energy problem (and what
@@ -95,9 +96,13 @@ def plot(rows) -> Figure:
         for ax, letter, (axis, (title, values, _)) in zip(panels.flat, "ABCDEFG", AXES.items(), strict=False):
             for shift, (data, colour) in zip((-0.15, 0, 0.15), COLOURS.items(), strict=True):
                 _panel(ax, rows, data, axis, values, shift, colour)
+                if axis == "depth":  # and, dashed, with relative updates
+                    _panel(ax, rows, data, "deep", values, shift, colour, "--")
             ax.axhline(0, color="k", lw=0.5, zorder=0)
             ax.set_xticks(range(len(values)), values, rotation=0 if axis in ("K", "depth") else 25)
             ax.set_title(f"{letter}  {title}")
+            if axis == "depth":
+                ax.set_xlabel("dashed: relative updates")
         for ax in panels[:, 0]:
             ax.set_ylabel("Accuracy minus base (points)")
         _energy_panel(panels[1, 3], rows)
@@ -112,7 +117,7 @@ def plot(rows) -> Figure:
     return figure
 
 
-def _panel(ax, rows, data, axis, values, shift, colour) -> None:
+def _panel(ax, rows, data, axis, values, shift, colour, line="-") -> None:
     base = {r["seed"]: r["accuracy"] for r in select(rows, data, "base", "-")}
     places, means = [], []
     for x, value in enumerate(values):
@@ -120,7 +125,7 @@ def _panel(ax, rows, data, axis, values, shift, colour) -> None:
         if found:
             ax.plot(np.full(len(found), x + shift), found, ".", color=colour, ms=3, alpha=0.6)
             places, means = [*places, x + shift], [*means, np.mean(found)]
-    ax.plot(places, means, "o-", color=colour, ms=3.5, lw=0.8)
+    ax.plot(places, means, "o", ls=line, color=colour, ms=3.5, lw=0.8)
 
 
 def _energy_panel(ax, rows) -> None:
@@ -133,5 +138,5 @@ def _energy_panel(ax, rows) -> None:
                 ax.plot(energy, 100 * np.mean([r["accuracy"] for r in found]), marker, color=colour, mfc="none", ms=3.5)
     ax.set_xscale("log")
     ax.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
-    ax.set(xlabel="All states updated (nJ a sample)", ylabel="Accuracy (%)")
-    ax.set_title("H  Energy")
+    ax.set(xlabel="Energy (nJ a sample)", ylabel="Accuracy (%)")
+    ax.set_title("H  All states updated")

@@ -56,9 +56,10 @@ def test_every_cell_changes_one_part(data):
     base = {name: settings[name] for name in ("data", "network", "training")}
     seen = [("-", ablations.changed(base, "base", "-", 30))]
     for cell in ablations.cells(1):
-        if cell.get("data") == data and cell["axis"] not in ("base", "LIF"):
+        if (cell.get("data"), cell.get("seed")) == (data, 0) and cell["axis"] not in ("base", "LIF"):
             seen.append((cell["value"], ablations.changed(base, cell["axis"], cell["value"], 30)))
-    assert {cell["axis"] for cell in ablations.cells(1) if cell.get("data") == data} >= set(AXES)
+    expected = set(AXES) - ({"deep"} if data == "qtdb" else set())  # would take hours
+    assert {cell["axis"] for cell in ablations.cells(1) if cell.get("data") == data} >= expected
     assert len({str(config) for _, config in seen}) == len(seen)
     network = settings["network"]
     taus = network["tau_ms"] * network["ratio"] ** np.arange(network["K"])
