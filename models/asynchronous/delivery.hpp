@@ -152,16 +152,11 @@ class Membranes {
         got &= ~resting;
         above &= got;
         tests += __builtin_popcountll(got);
-        if (tape) {
-            const size_t at = tape->received.size(), end = at + (size_t)__builtin_popcountll(got);
-            tape->received.resize(end);
-            tape->membrane.resize(end);
-            uint64_t bits = got;
-            for (size_t i = at; i < end; i++, bits &= bits - 1) {
-                const int64_t j = index * TILE + __builtin_ctzll(bits);
-                tape->received[i] = (int32_t)j;
-                tape->membrane[i] = tiles[j / TILE].membrane[j % TILE];
-            }
+        const size_t at = tape ? tape->received.size() : 0, end = tape ? at + (size_t)__builtin_popcountll(got) : 0;
+        if (tape) { tape->received.resize(end); tape->membrane.resize(end); }
+        for (uint64_t bits = got, i = at; i < end; i++, bits &= bits - 1) {
+            const int64_t j = tape->received[i] = (int32_t)(index * TILE + __builtin_ctzll(bits));
+            tape->membrane[i] = tiles[j / TILE].membrane[j % TILE];
         }
         for (uint64_t bits = Neuron::SYNCHRONISED ? above : 0; bits; bits &= bits - 1) {
             const int64_t j = index * TILE + __builtin_ctzll(bits);
