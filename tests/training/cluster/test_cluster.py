@@ -103,12 +103,14 @@ def test_parts_of_an_evaluation_are_the_evaluation(kind):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", [SpikingGammaNetwork, AsynchronousNetwork])
-def test_same_bits_on_any_number_of_workers(kind):
+@pytest.mark.parametrize(
+    ("kind", "average"), [(SpikingGammaNetwork, 0.0), (SpikingGammaNetwork, 0.9), (AsynchronousNetwork, 0.0)]
+)
+def test_same_bits_on_any_number_of_workers(kind, average):
     task, found = make_task(), []
     for workers in (1, 2, 4):
         with connected(workers=workers) as client:
-            found.append(trained(client, task, kind, drop=0.1))
+            found.append(trained(client, task, kind, drop=0.1, average=average))
             evaluation = evaluate_distributed(make_network(kind), task, client, part=7)
     first, records = found[0]
     assert records[-1]["loss"] < records[0]["loss"]
