@@ -51,6 +51,11 @@ ORDERS = {
 }
 
 
+def test_group_sizes_over_a_training():
+    groups = ForwardGroups((None, 4, 1))
+    assert [groups.at(x) for x in (0.0, 0.33, 0.34, 0.66, 0.67, 1.0)] == [None, None, 4, 4, 1, 1]
+
+
 @pytest.mark.parametrize("name", ORDERS)
 def test_learns(name):
     arguments = {"loss": LOSS} | ORDERS[name]
