@@ -66,6 +66,7 @@ SETTINGS = {
 }
 DEEP = {"epochs": 24, "learning_rate": 0.03, "relative": True, "schedule": "cosine", "warmup": 60}
 BUCKETS, DEPTHS, LIF = (1, 2, 3, 8), (2, 3, 4, 5, 6), ((32,), (64,), (96,), (64, 64, 64))
+DEEP_DATA = ("nmnist8", "fsdd")  # qtdb, of 1300 steps, would take hours
 LIF_DATA = ("nmnist8", "fsdd")  # the LIF networks here learn a label per sample, not per step
 MEMORY = [("filter", 1000), ("filter", 4000), ("online", 1000), ("online", 4000), ("online", 16000)]
 
@@ -105,7 +106,7 @@ def cells(seeds: int) -> list[dict]:
             axes += [("depth", d) for d in DEPTHS]
             axes += [("LIF", "-".join(map(str, hidden))) for hidden in LIF if data in LIF_DATA]
             found += [{"kind": "accuracy", "data": data, "axis": a, "value": v, "seed": seed} for a, v in axes]
-    deep = itertools.product(range(2 * seeds), ("nmnist8", "fsdd"), (1, *DEPTHS))
+    deep = itertools.product(range(2 * seeds), DEEP_DATA, (1, *DEPTHS))
     found += [{"kind": "accuracy", "data": data, "axis": "deep", "value": d, "seed": seed} for seed, data, d in deep]
     return [{"kind": "memory", "rule": r, "steps": n} for r, n in MEMORY] + found
 
@@ -127,11 +128,11 @@ def changed(config: dict, axis: str, value, n_steps: int) -> tuple[dict, type]:
             network["tau_ms"] = round(network["tau_ms"] * network.pop("ratio") ** ((network["K"] - 1) / 2), 2)
     elif axis == "K":
         network["K"] = value
-    elif axis in ("depth", "deep"):
+    elif axis == "depth":
         network["hidden"] = network["hidden"] * value
-        if axis == "deep":
-            network["multiple"] = True
-            config["training"] |= DEEP
+    elif axis == "deep":
+        network |= {"hidden": network["hidden"] * value, "multiple": True}
+        config["training"] |= DEEP
     elif axis == "loss":
         network["read_from_ms"] = (n_steps - 1) * config["data"]["dt_ms"]
     return config, kind

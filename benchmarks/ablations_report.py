@@ -96,13 +96,12 @@ def plot(rows) -> Figure:
         for ax, letter, (axis, (title, values, _)) in zip(panels.flat, "ABCDEFG", AXES.items(), strict=False):
             for shift, (data, colour) in zip((-0.15, 0, 0.15), COLOURS.items(), strict=True):
                 _panel(ax, rows, data, axis, values, shift, colour)
-                if axis == "depth":  # and, dashed, with relative updates
+                if axis == "depth":
                     _panel(ax, rows, data, "deep", values, shift, colour, "--")
+                    ax.set_xlabel("dashed: relative updates")
             ax.axhline(0, color="k", lw=0.5, zorder=0)
             ax.set_xticks(range(len(values)), values, rotation=0 if axis in ("K", "depth") else 25)
             ax.set_title(f"{letter}  {title}")
-            if axis == "depth":
-                ax.set_xlabel("dashed: relative updates")
         for ax in panels[:, 0]:
             ax.set_ylabel("Accuracy minus base (points)")
         _energy_panel(panels[1, 3], rows)

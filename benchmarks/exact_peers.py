@@ -5,8 +5,8 @@
 
 jaxsnn (EventProp), eventax (Diffrax from event to event) and a lean version in plain JAX compute the same exact
 gradient; PyTorch's is a surrogate on a grid of 0.1 ms, of another meaning. Ours computes in double precision, the
-others in single, which is their default, but eventax, whose search for a spike does not end there: `--check` times it
-alone. How the times are taken says ``fair.py``; the input is ready on each side.
+others in single, which is their default, but eventax, whose search for a spike does not end there: only `--check` times
+it. How the times are taken says ``fair.py``; the input is ready on each side.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ typedef struct {
 
 typedef struct {
     const Layer* layers;
-    const void* packed;            // what `gamma_pack` made of them; null: it is made for the call
+    const void* packed;            // a stream that has packed the layers; null: that is done for the call
     int32_t n_layers, n_hidden;    // n_hidden: neurons of all hidden layers
     int32_t n_samples, n_steps, n_shards, n_threads;
     int32_t analog, gradient, loss;
@@ -62,8 +62,6 @@ typedef struct {
 
 // Each returns 0, or how it failed (see `guarded`). A record (null: not wanted) holds the spikes of a run, with index
 // sample*n_hidden_layers + layer; a stream holds the state of the samples, and gives the gradient of its older window (with `flush`, of both).
-int gamma_pack(const Layer* layers, int n_layers, void** packed);  // for runs without a gradient
-void gamma_unpack(void* packed);
 int gamma_run(const GammaArguments* arguments, void** record);
 int gamma_open(const GammaArguments* arguments, int window, int learn, void** stream);
 int gamma_advance(void* stream, const GammaArguments* arguments, int changed);

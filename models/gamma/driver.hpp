@@ -41,10 +41,10 @@ static void reduce_shards(const Network& net, const std::vector<Shard>& shards) 
     }
 }
 
-static void pack_layers(const Layer* layers, int n_layers, bool gradient, std::vector<Packed>& packed) {  // into memory that is there
-    packed.resize(n_layers);
-    for (int l = 0; l < n_layers; l++) {
-        const Layer& L = layers[l];
+static void pack_layers(const GammaArguments& a, std::vector<Packed>& packed) {  // into memory that is there
+    packed.resize(a.n_layers);
+    for (int l = 0; l < a.n_layers; l++) {
+        const Layer& L = a.layers[l];
         const LayerCode& code = layer_codes[L.code];
         Packed& p = packed[l];
         p.shape = Blocks(L.n, code.nv, L.n_places);
@@ -57,7 +57,7 @@ static void pack_layers(const Layer* layers, int n_layers, bool gradient, std::v
             to.panels.resize(code.weights);
             for (int w = 0; w < code.weights; w++) {
                 pack(to.weights[w], p.shape.one_place(), from.weights[w], from.n_rows);
-                if (gradient && from.source)
+                if (a.gradient && from.source)
                     pack_errors(to.panels[w], from, packed[from.source - 1].shape, from.weights[w], p.shape.channels);
             }
         }
@@ -93,21 +93,11 @@ template <class F> static void for_samples(const Network& net, F f) {
 
 extern "C" {
 
-int gamma_pack(const Layer* layers, int n_layers, void** packed) {
-    return guarded([&] {
-        std::unique_ptr<std::vector<Packed>> made(new std::vector<Packed>);
-        pack_layers(layers, n_layers, false, *made);
-        *packed = made.release();
-    });
-}
-void gamma_unpack(void* packed) { delete static_cast<std::vector<Packed>*>(packed); }
-
 int gamma_run(const GammaArguments* arguments, void** record) {
     return guarded([&] {
-        const auto* kept = static_cast<const std::vector<Packed>*>(arguments->packed);
-        std::vector<Packed> own;
-        if (!kept) pack_layers(arguments->layers, arguments->n_layers, arguments->gradient, own);
-        const Network net = {*arguments, kept ? *kept : own};
+        Streams own;
+        if (!arguments->packed) pack_layers(*arguments, own.packed);
+        const Network net = {*arguments, (arguments->packed ? *static_cast<const Streams*>(arguments->packed) : own).packed};
         const int T = arguments->n_steps, n_hidden = net.n() - 1;
         std::unique_ptr<Record> spikes(record ? new Record((size_t)arguments->n_samples * n_hidden) : nullptr);
         for_samples(net, [&](int s, Workspace& ws, Shard* shard) {

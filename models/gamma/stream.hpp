@@ -6,21 +6,12 @@
 #pragma once
 #include "gamma/driver.hpp"
 
-struct Stream {  // one sample
-    State state;
-    Window older, newer;
-};
-struct Streams {
-    std::vector<Packed> packed;  // parameters of the last call
-    std::vector<Stream> samples;
-};
-
 extern "C" {
 
 int gamma_open(const GammaArguments* arguments, int window, int learn, void** stream) {
     return guarded([&] {
         std::unique_ptr<Streams> all(new Streams);
-        pack_layers(arguments->layers, arguments->n_layers, arguments->gradient, all->packed);
+        pack_layers(*arguments, all->packed);
         all->samples.resize(arguments->n_samples);
         const Network net = {*arguments, all->packed};
         for (Stream& m : all->samples) {
@@ -35,7 +26,7 @@ int gamma_open(const GammaArguments* arguments, int window, int learn, void** st
 int gamma_advance(void* stream, const GammaArguments* arguments, int changed) {
     return guarded([&] {
         Streams& all = *static_cast<Streams*>(stream);
-        if (changed) pack_layers(arguments->layers, arguments->n_layers, arguments->gradient, all.packed);
+        if (changed) pack_layers(*arguments, all.packed);
         const Network net = {*arguments, all.packed};
         for_samples(net, [&](int s, Workspace& ws, Shard*) {
             run_forward(net, s, ws, all.samples[s].state, all.samples[s].newer);
@@ -47,7 +38,7 @@ int gamma_advance(void* stream, const GammaArguments* arguments, int changed) {
 int gamma_reverse(void* stream, const GammaArguments* arguments, int flush) {
     return guarded([&] {
         Streams& all = *static_cast<Streams*>(stream);
-        pack_layers(arguments->layers, arguments->n_layers, arguments->gradient, all.packed);
+        pack_layers(*arguments, all.packed);
         const Network net = {*arguments, all.packed};
         for_samples(net, [&](int s, Workspace& ws, Shard* shard) {
             Stream& m = all.samples[s];

@@ -135,10 +135,11 @@ class LayerTables:
         self.table, self.packed = engine.ffi.new("Layer[]", layers), engine.ffi.NULL
 
     def pack(self, library) -> LayerTables:
-        """Make what runs without a gradient compute with once, for as long as the tables live, and return them."""
-        made = self._ffi.new("void**")
-        check_status(library.gamma_pack(self.table, len(self.table), made), "the network is too large")
-        self.packed = self._ffi.gc(made[0], library.gamma_unpack)
+        """Have the layers packed once, by a stream of no samples, for runs without a gradient; return the tables."""
+        stream = self._ffi.new("void**")
+        arguments = self._ffi.new("GammaArguments*", {"layers": self.table, "n_layers": len(self.table)})
+        check_status(library.gamma_open(arguments, 0, 0, stream), "the network is too large")
+        self.packed = self._ffi.gc(stream[0], library.gamma_close)
         return self
 
     def _connections(self, name: str, plan, n_buckets: int, p: LayerParameters, filled: LayerGradient | None):

@@ -37,8 +37,7 @@ struct Events {
 };
 typedef std::vector<Events> Record;  // spikes of every hidden layer: index sample * n_hidden_layers + layer
 
-typedef std::vector<std::vector<V>> PerLayer;
-typedef std::vector<std::vector<V>> PerWeight;
+typedef std::vector<std::vector<V>> PerLayer, PerWeight;
 
 template <class T> static T* at_least(std::vector<T>& memory, size_t size) {
     if (memory.size() < size) { memory.clear(); memory.resize(size); }  // nothing is kept: nothing to copy
@@ -103,6 +102,15 @@ struct State {  // of the neurons of one sample
             code[l].assign(net.packed[l].shape.vectors() * net.code(l).states, V{});
         }
     }
+};
+
+struct Stream {  // one sample
+    State state;
+    Window older, newer;
+};
+struct Streams {
+    std::vector<Packed> packed;  // parameters of the last call
+    std::vector<Stream> samples;
 };
 
 // Gradients of one shard: own memory, so that the sum over samples is taken in the same order on any number of threads.

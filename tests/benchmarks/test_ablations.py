@@ -58,7 +58,7 @@ def test_every_cell_changes_one_part(data):
     for cell in ablations.cells(1):
         if (cell.get("data"), cell.get("seed")) == (data, 0) and cell["axis"] not in ("base", "LIF"):
             seen.append((cell["value"], ablations.changed(base, cell["axis"], cell["value"], 30)))
-    expected = set(AXES) - ({"deep"} if data == "qtdb" else set())  # would take hours
+    expected = set(AXES) - (set() if data in ablations.DEEP_DATA else {"deep"})
     assert {cell["axis"] for cell in ablations.cells(1) if cell.get("data") == data} >= expected
     assert len({str(config) for _, config in seen}) == len(seen)
     network = settings["network"]
