@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 
+from ..models.native.interface import library
 from .errors import TrainingError
 
 
@@ -84,15 +86,38 @@ class Adam:
         bias1, bias2 = 1 - self.beta1**self.steps, 1 - self.beta2**self.steps
         rate = self.learning_rate * factor * math.sqrt(bias2) / bias1
         for name, gradient in gradients.items():
-            value = parameters[name]
-            kind = value.dtype.type
-            first = self.state.setdefault(f"first.{name}", np.zeros_like(value))
-            second = self.state.setdefault(f"second.{name}", np.zeros_like(value))
-            gradient = gradient.astype(value.dtype, copy=False)
-            first += (gradient - first) * kind(1 - self.beta1)
-            second += (gradient * gradient - second) * kind(1 - self.beta2)
-            scale = 1.0 if info is None else info[name].measure(value)
-            value -= kind(rate * scale) * first / (np.sqrt(second) + kind(self.epsilon * math.sqrt(bias2)))
+            value, scale = parameters[name], 1.0 if info is None else info[name].measure(parameters[name])
+            moments = [self._moment(f"{which}.{name}", value) for which in self.moments]
+            epsilon = self.epsilon * math.sqrt(bias2)
+            _update(name, [value, *moments, gradient], rate * scale, self.beta1, self.beta2, epsilon)
+
+    def _moment(self, name: str, value: np.ndarray) -> np.ndarray:
+        if name not in self.state:
+            self.state[name] = np.zeros(value.shape, value.dtype)
+        return self.state[name]
+
+
+def _update(name: str, arrays: list[np.ndarray], *numbers: float) -> None:
+    """One compiled update of a parameter and its moments: `arrays` are these, then the gradient."""
+    value = arrays[0]
+    for what, array in zip(("parameter", *Adam.moments, "gradient"), arrays, strict=True):
+        if array.shape != value.shape or array.dtype.kind != "f":
+            raise TrainingError(
+                f"{name}: the {what} is {array.dtype} of shape {array.shape}; expected floats of shape {value.shape}."
+            )
+    dtype = np.dtype(np.float32 if value.dtype == np.float32 else np.float64)
+    rows = [np.ascontiguousarray(array, dtype) for array in arrays]
+    ffi, lib = _compiled(dtype)
+    pointers = [ffi.from_buffer("R[]", row, require_writable=row is not rows[-1]) for row in rows]
+    lib.adam(value.size, *pointers, *numbers)
+    for array, row in zip(arrays[:-1], rows[:-1], strict=True):
+        if row is not array:
+            array[...] = row.reshape(array.shape)
+
+
+@functools.cache
+def _compiled(dtype: np.dtype):
+    return library('#include "native/adam.hpp"', "native/adam.h", dtype.name)
 
 
 class Averaged:

@@ -12,7 +12,7 @@ typedef struct {
     const int64_t* ptr;          // sparse: (n_pre + 1,)
     const int32_t* targets;      // neurons
     const R* weights;
-    int64_t offset;              // where its gradient lies
+    int64_t offset;              // where its gradient lies: of dense weights of the input apart from the others
 } Projection;
 typedef struct {  // contiguous sources with the same projections
     int64_t first, size, projection_begin, projection_end;
@@ -67,6 +67,7 @@ typedef struct {
     int64_t n_shards, threads, n_total;
     R* work;
     R* gradient;                   // (n_total,): weights, parameters, leak, sigma
+    R* input_gradient;             // dense weights of the input
 } BackwardArguments;
 
 int unlayered_backward(const BackwardArguments* arguments);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,7 +72,7 @@ class Connectivity:
     def n_outputs(self) -> int:
         return self.sizes[-1]
 
-    @property
+    @functools.cached_property
     def starts(self) -> np.ndarray:
         """First source of every layer; sources are the input units, then the neurons."""
         return np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
@@ -94,10 +95,10 @@ class Connectivity:
 
     def packed(self, dtype) -> PackedConnectivity:
         """This connectivity as compiled code reads it, packed on first use."""
-        name = np.dtype(dtype).name
-        if name not in self._packed:
-            self._packed[name] = PackedConnectivity(self, dtype)
-        return self._packed[name]
+        dtype = np.dtype(dtype)
+        if dtype not in self._packed:
+            self._packed[dtype] = PackedConnectivity(self, dtype)
+        return self._packed[dtype]
 
     def __getstate__(self):
         return self.__dict__ | {"_packed": {}}

@@ -152,11 +152,11 @@ class Membranes {
         got &= ~resting;
         above &= got;
         tests += __builtin_popcountll(got);
-        const size_t at = tape ? tape->received.size() : 0, end = tape ? at + (size_t)__builtin_popcountll(got) : 0;
-        if (tape) { tape->received.resize(end); tape->membrane.resize(end); }
-        for (uint64_t bits = got, i = at; i < end; i++, bits &= bits - 1) {
-            const int64_t j = tape->received[i] = (int32_t)(index * TILE + __builtin_ctzll(bits));
-            tape->membrane[i] = tiles[j / TILE].membrane[j % TILE];
+        if (tape) tape->make_room(N * TILE);
+        UNROLL for (int k = 0; tape && k < N; k++) {
+            const uint16_t bits = (uint16_t)(got >> (k * TILE));
+            compress<TILE>(tape->membrane.data() + tape->received.size(), tiles[index + k].membrane, bits);
+            tape->received.push_bits((int32_t)((index + k) * TILE), bits);
         }
         for (uint64_t bits = Neuron::SYNCHRONISED ? above : 0; bits; bits &= bits - 1) {
             const int64_t j = index * TILE + __builtin_ctzll(bits);

@@ -14,7 +14,7 @@ from ..order.loop import COUNTERS, STOP_RULES, EventLoop, LoopArguments
 from ..order.queue_code import queue_code
 from .connectivity import Connectivity
 from .lowering import leak_factors, lower
-from .packing import HEADER, TILE
+from .packing import HEADER, TILE, Kept
 
 __all__ = ["COUNTERS", "STOP_RULES", "AsynchronousEngine", "LoopArguments", "check_dtype", "queue_code"]
 
@@ -50,6 +50,7 @@ class AsynchronousEngine(EventLoop):
         self.threads = threads or processors()
         code = lower(model)
         self._kept: tuple = (None, None, None)
+        self._numbers = Kept()
         self._parameters, n_sources = code.parameters, connectivity.n_inputs + connectivity.n_neurons
         values = {"synchronised": self.synchronised, **code.__dict__, **queue_code(scheduler)}
         self.compiled = values["queue"] != "external"
@@ -92,23 +93,22 @@ class AsynchronousEngine(EventLoop):
         EngineError
             If memory runs out.
         """
-        values = [np.asarray(value, dtype=float) for value in (dt, sigma, *model.constants.values())]
-        known = [part for value in values for part in (value.shape, value.tobytes())]
+        numbers = self._numbers.of((dt, sigma, *model.constants.values()), lambda: self._per_neuron(dt, model, sigma))
         kept = self._kept
-        if connectivity is not kept[0] or known != kept[1]:
+        if connectivity is not kept[0] or numbers is not kept[1]:
             self._kept = kept = (None, None, None)  # frees what the last run read
-            self._kept = kept = connectivity, known, self._network(dt, connectivity, model, sigma)
+            network = {**connectivity.packed(self.dtype).fields, **numbers[0]}
+            self._kept = kept = connectivity, numbers, self._ffi.new("Network*", network)
         arrays = Arrays(self._ffi, self.dtype)
-        return self._execute(arrays.keep(kept[2])[0], arrays, events, scheduler, arguments, keep)
+        return self._execute(arrays.keep(kept)[2], arrays, events, scheduler, arguments, keep)
 
-    def _network(self, dt: float, connectivity: Connectivity, model, sigma) -> tuple:
-        """The C structure of a network, and what it points to; kept until a number changes."""
-        arrays, n = Arrays(self._ffi, self.dtype), connectivity.n_neurons
+    def _per_neuron(self, dt: float, model, sigma) -> tuple[dict, Arrays]:
+        """Fields of the C structure that do not depend on weights, and what they point to."""
+        arrays, n = Arrays(self._ffi, self.dtype), self.connectivity.n_neurons
         leak = np.asarray(leak_factors(model, dt))
         constants = [np.array(model.constants[name], dtype=float) for name in self._parameters]
         tables = [self._tiles(arrays, name, v, n) for name, v in zip(self._parameters, constants, strict=True)]
-        network = {
-            **arrays.keep(connectivity.packed(self.dtype)).fields,
+        fields = {
             "n_cores": self._n_cores,
             "core": arrays.output(self._cores),
             "leak": self._tiles(arrays, "leak", leak, n),
@@ -117,7 +117,7 @@ class AsynchronousEngine(EventLoop):
             "parameters": arrays.table(tables, "const R"),
             "steps": arrays.input("steps", [values.ndim for values in constants] or [0], np.int64),
         }
-        return self._ffi.new("Network*", network), arrays
+        return fields, arrays
 
     def _tiles(self, arrays: Arrays, name: str, values, n: int):
         """One value for all neurons as one tile; values per neuron padded to whole tiles."""

@@ -164,7 +164,7 @@ class UnlayeredLearner(OrderedLearner):
             ties=scheduler.ties, spike_dropout=self.dropout["spike"] if training else 0.0,
             by_count=slope.by_count, by_membrane=slope.by_membrane, by_latency=slope.by_latency,
             by_spike=slope.by_spike, sigma=self.sigma if np.any(self.sigma) else None,
-            train_leak="tau_m" in self.trained, initial=state, first_step=first_step,
+            train_leak="tau_m" in self.trained, initial=state, first_step=first_step, look_through=False,
         )  # fmt: skip
         gradients = self._named(raw)
         norm = clip_by_norm(gradients, rule.clip, self.info, self.parameters)

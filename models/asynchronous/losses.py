@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import log_softmax
 
 from ..errors import NetworkError
 from ..order.tape import AsynchronousResult
@@ -159,13 +158,15 @@ def cross_entropy(logits, labels, smoothing: float = 0.0) -> tuple[float, np.nda
         Broadcast against the leading axes of `logits`.
     smoothing : float
     """
-    log_p = log_softmax(logits, axis=-1)
-    n_classes = logits.shape[-1]
-    target = np.full(logits.shape, smoothing / n_classes)
-    at = np.broadcast_to(labels, logits.shape[:-1])[..., None]
-    np.put_along_axis(target, at, 1 - smoothing + smoothing / n_classes, axis=-1)
-    n = logits[..., 0].size
-    return float(-(target * log_p).sum() / n), (np.exp(log_p) - target) / n
+    shape = logits.shape
+    labels = np.broadcast_to(labels, shape[:-1]).ravel()
+    above = (logits - logits.max(axis=-1, keepdims=True)).reshape(len(labels), shape[-1])
+    p = np.exp(above)
+    total = p.sum(axis=1, keepdims=True)
+    target = np.full(p.shape, smoothing / shape[-1])
+    target[np.arange(len(labels)), labels] += 1 - smoothing
+    loss = (np.log(total).sum() - np.vdot(target, above)) / len(labels)
+    return float(loss), ((p / total - target) / len(labels)).reshape(shape)
 
 
 def first_spike_steps(outcome: AsynchronousResult) -> np.ndarray:

@@ -26,16 +26,24 @@ class PackedConnectivity:
     fields : dict
         Fields of ``Network``.
     layer : (n_sources,) array of int32
-    n_weights : int
-        Gradients of all projections, in their order.
+    places : list of (bool, slice)
+        Where the gradient of every projection lies: among those of the input's dense weights, or the others.
+    n_weights, n_input_weights : int
+        Other weights, and the input's dense ones.
     """
 
     def __init__(self, connectivity, dtype):
         self._ffi = interface(HEADER, np.dtype(dtype).name)
         self._arrays = Arrays(self._ffi, dtype)
         self.layer, fanout = connectivity.layer_of(), np.zeros(connectivity.n_inputs + connectivity.n_neurons, np.int64)
-        sizes = [p.weights.nnz if sparse.issparse(p.weights) else p.weights.size for p in connectivity.projections]
-        offsets = np.cumsum([0, *sizes])
+        self.n_weights, self.n_input_weights, self.places = 0, 0, []
+        for p in connectivity.projections:
+            dense = not sparse.issparse(p.weights)
+            size, of_input = p.weights.size if dense else p.weights.nnz, dense and p.source == 0
+            begin = self.n_input_weights if of_input else self.n_weights
+            self.places.append((of_input, slice(begin, begin + size)))
+            self.n_input_weights += size * of_input
+            self.n_weights += size * (not of_input)
         ranges, projections = [], []
         for index, (first, size) in enumerate(zip(connectivity.starts, connectivity.sizes, strict=True)):
             begin = len(projections)
@@ -43,16 +51,15 @@ class PackedConnectivity:
                 if p.source != index:
                     continue
                 target = int(connectivity.starts[p.target]) - connectivity.n_inputs
-                fields = {"first": target, "width": p.weights.shape[1], "offset": int(offsets[k])}
+                fields = {"first": target, "width": p.weights.shape[1], "offset": self.places[k][1].start}
                 if sparse.issparse(p.weights):
                     fields |= self._sparse(p.weights, target)
                 else:
                     fields |= self._dense(p.weights, target)
-                    fanout[first : first + size] += np.count_nonzero(p.weights, axis=1)
+                    fanout[first : first + size] += _nonzero(p.weights)
                 projections.append(fields)
             own = fanout[first : first + size]
             ranges.append((int(first), size, begin, len(projections), int(own[0]) if (own == own[0]).all() else -1))
-        self.n_weights = int(offsets[-1])
         self.fields = {
             "n_inputs": connectivity.n_inputs,
             "n_neurons": connectivity.n_neurons,
@@ -81,6 +88,29 @@ class PackedConnectivity:
             rows[:, before : before + width] = weights
             weights = at_cache_line(rows)
         return {"first_tile": target // TILE, "stride": stride, "dense": self._arrays.output(weights)}
+
+
+class Kept:
+    """What was made of some numbers, until one of them changes."""
+
+    def __init__(self):
+        self._kept: tuple = (None, None)
+
+    def of(self, numbers, make):
+        """``make()``, or what it made when the numbers were the same."""
+        values = [np.asarray(number, dtype=float) for number in numbers]
+        known = [part for value in values for part in (value.shape, value.tobytes())]
+        before, made = self._kept  # at once, as other threads may come by
+        if known != before:
+            made = make()
+            self._kept = known, made
+        return made
+
+
+def _nonzero(w: np.ndarray):
+    """Weights that are not zero in every row; of most matrices all."""
+    here = w != 0
+    return w.shape[1] if here.all() else np.count_nonzero(here, axis=1)
 
 
 def at_cache_line(array: np.ndarray) -> np.ndarray:

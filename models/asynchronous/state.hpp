@@ -7,7 +7,6 @@ extern "C" {
 }
 
 constexpr int PARTS = TILE / LANES;  // vectors in a tile
-typedef R Unaligned __attribute__((vector_size(LANE_BYTES), aligned(sizeof(R)), may_alias));
 
 struct alignas(2 * TILE * sizeof(R)) Tile {
     R membrane[TILE], current[TILE];

@@ -12,7 +12,7 @@ from ..native.interface import Arrays, check_status, library
 from ..order.tape import Tape
 from .connectivity import Connectivity
 from .lowering import leak_factors
-from .packing import HEADER
+from .packing import HEADER, Kept
 from .surrogate_lowering import lower_surrogate
 
 # Gradients are summed over at most so many groups of samples, whatever the number of threads: it changes no result.
@@ -39,7 +39,7 @@ class UnlayeredEngine:
         code = lower_surrogate(model, surrogate)
         self.parameters: tuple[str, ...] = code["parameters"]
         self._ffi, self._lib = library(render("asynchronous/unlayered.cpp.jinja", **code), HEADER, self.dtype.name)
-        self._work = np.zeros(0, self.dtype)
+        self._work, self._numbers = np.zeros(0, self.dtype), Kept()
 
     def reverse(
         self,
@@ -62,6 +62,7 @@ class UnlayeredEngine:
         train_leak=False,
         initial=None,
         first_step=0,
+        look_through=True,
     ) -> dict:
         """Gradient of a loss over the tape.
 
@@ -100,6 +101,8 @@ class UnlayeredEngine:
             Membranes before the leak of the first timestep, constants here; at rest by default.
         first_step : int
             Number of the first timestep, as in the run.
+        look_through : bool
+            Whether the tape's numbers may be wrong, as an engine's own from a moment ago are not.
 
         Returns
         -------
@@ -116,23 +119,18 @@ class UnlayeredEngine:
         n_shards = min(N_SHARDS, n_samples)
         if self._work.size < n_shards * n_total:
             self._work = np.zeros(n_shards * n_total, self.dtype)
-        total = np.zeros(n_total, self.dtype)
+        total, of_input = np.empty(n_total, self.dtype), np.empty(packed.n_input_weights, self.dtype)
         ids = np.arange(n_samples) if sample_ids is None else sample_ids
-        constants = {name: np.broadcast_to(model.constants[name], (n,)) for name in self.parameters}
-        network = {
-            **packed.fields,
-            "leak": arrays.input("leak", leak_factors(model, dt, n), shape=(n,)),
-            "sigma": arrays.input("sigma", sigma, shape=(n,)),
-            "parameters": arrays.table([arrays.input(name, value) for name, value in constants.items()], "const R"),
-        }
+        constants = (dt, sigma if sigma is not None else (), n, *model.constants.values())
+        numbers = arrays.keep(self._numbers.of(constants, lambda: self._per_neuron(n, dt, model, sigma)))
         per_timestep = (n_samples, T, n_out)
         arguments = {
-            "network": arrays.keep(new("Network*", network)),
+            "network": arrays.keep(new("Network*", {**packed.fields, **numbers[0]})),
             "n_samples": n_samples,
             "n_timesteps": T,
             "n_weights": packed.n_weights,
             "first_layer": connectivity.sizes[1],
-            **_tape(arrays, tape, len(packed.layer), n),
+            **_tape(arrays, tape, len(packed.layer), n, look_through),
             "sample_ids": arrays.input("sample_ids", ids, np.int64, shape=(n_samples,)),
             "initial": arrays.input("initial", initial, shape=(n_samples, n), finite=True),
             "first_timestep": int(first_step),
@@ -160,30 +158,47 @@ class UnlayeredEngine:
             "n_total": n_total,
             "work": arrays.output(self._work),
             "gradient": arrays.output(total),
+            "input_gradient": arrays.output(of_input),
         }
         status = self._lib.unlayered_backward(new("BackwardArguments*", arguments))
         check_status(status, "take the gradient of fewer samples at a time")
-        return self._split(connectivity, total, packed.n_weights)
+        return self._split(connectivity, packed, of_input, total)
 
-    def _split(self, connectivity, gradient, n_weights) -> dict:
-        weights, at = [], 0
-        for p in connectivity.projections:
-            size = p.weights.nnz if sparse.issparse(p.weights) else p.weights.size
-            part = gradient[at : at + size]
-            weights.append(part if sparse.issparse(p.weights) else part.reshape(p.weights.shape))
-            at += size
-        rows = gradient[n_weights:].reshape(-1, connectivity.n_neurons)
+    def _per_neuron(self, n: int, dt: float, model, sigma) -> tuple[dict, Arrays]:
+        """Fields of the C structure that do not depend on weights, and what they point to."""
+        arrays = Arrays(self._ffi, self.dtype)
+        constants = [(name, np.broadcast_to(model.constants[name], (n,))) for name in self.parameters]
+        fields = {
+            "leak": arrays.input("leak", leak_factors(model, dt, n), shape=(n,)),
+            "sigma": arrays.input("sigma", sigma, shape=(n,)),
+            "parameters": arrays.table([arrays.input(name, value) for name, value in constants], "const R"),
+        }
+        return fields, arrays
+
+    def _split(self, connectivity, packed, of_input, total) -> dict:
+        weights = [(of_input if first else total)[place] for first, place in packed.places]
+        shapes = [(-1,) if sparse.issparse(p.weights) else p.weights.shape for p in connectivity.projections]
+        weights = [part.reshape(shape) for part, shape in zip(weights, shapes, strict=True)]
+        rows = total[packed.n_weights :].reshape(-1, connectivity.n_neurons)
         return {"weights": weights, **dict(zip((*self.parameters, "leak", "sigma"), rows, strict=True))}
 
 
-def _tape(arrays: Arrays, tape: Tape, n_sources: int, n: int) -> dict:
+def _tape(arrays: Arrays, tape: Tape, n_sources: int, n: int, look_through: bool) -> dict:
     """Fields of a tape."""
     n_forward = int(tape.step_ptr[-1])
-    fields = {"step_ptr": arrays.offsets("tape.step_ptr", tape.step_ptr, tape.steps.size, n_forward)}
-    for name, kind, below in (("group", np.int32, n_sources), ("received", np.int32, n), ("spikes", np.int32, n)):
-        array, ptr = getattr(tape, name), f"{name.rstrip('s') if name == 'spikes' else name}_ptr"
-        fields[name] = arrays.input(f"tape.{name}", array, kind, least=0, below=below)
-        fields[ptr] = arrays.offsets(f"tape.{ptr}", getattr(tape, ptr), n_forward, len(array))
+
+    def offsets(name, ptr, size, total):
+        return arrays.offsets(f"tape.{name}", ptr, size, total) if look_through else arrays.output(ptr)
+
+    fields = {"step_ptr": offsets("step_ptr", tape.step_ptr, tape.steps.size, n_forward)}
+    for name, ptr, below in (
+        ("group", "group_ptr", n_sources),
+        ("received", "received_ptr", n),
+        ("spikes", "spike_ptr", n),
+    ):
+        array, limits = getattr(tape, name), {"least": 0, "below": below} if look_through else {}
+        fields[name] = arrays.input(f"tape.{name}", array, np.int32, **limits)
+        fields[ptr] = offsets(ptr, getattr(tape, ptr), n_forward, len(array))
     fields["multiplicity"] = arrays.input("tape.multiplicity", tape.multiplicity, shape=tape.group.shape)
     fields["membrane"] = arrays.input("tape.membrane", tape.membrane, shape=tape.received.shape)
     fields["flags"] = arrays.input("tape.flags", tape.flags, np.uint8, shape=tape.spikes.shape)

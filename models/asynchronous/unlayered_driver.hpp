@@ -1,31 +1,37 @@
 // Reverse pass over the tape, forward step after forward step. Included by the generated source, which defines Neuron.
 #pragma once
+#include "native/lanes.hpp"
 #include "native/random.hpp"
-#include "native/support.hpp"
 extern "C" {
 #include "asynchronous/arguments.h"
 }
 
-// dot(row, a), and gradient += factor * a in the same pass.
-static inline R dot_add(const R* RESTRICT row, const R* RESTRICT a, R* RESTRICT gradient, R factor, int64_t n) {
-    R sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j < n; j++) {
-        sum += row[j] * a[j];
-        gradient[j] += factor * a[j];
+// dot(row, a), and gradient += factor * a if ADDED, in the same pass.
+template <bool ADDED>
+static inline R along(const R* RESTRICT row, const R* RESTRICT a, R* RESTRICT gradient, R factor, int64_t n) {
+    V sum = {};
+    R rest = 0;
+    int64_t j = 0;
+    for (; j + LANES <= n; j += LANES) {
+        const V at = *(const Unaligned*)(a + j);
+        sum += *(const Unaligned*)(row + j) * at;
+        if (ADDED) *(Unaligned*)(gradient + j) += factor * at;
     }
-    return sum;
+    for (; j < n; j++) {
+        rest += row[j] * a[j];
+        if (ADDED) gradient[j] += factor * a[j];
+    }
+    return sum_of(sum) + rest;
 }
-static inline R dot_only(const R* RESTRICT row, const R* RESTRICT a, int64_t n) {
-    R sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j < n; j++) sum += row[j] * a[j];
-    return sum;
-}
-static inline void add_only(R* RESTRICT gradient, const R* RESTRICT a, R factor, int64_t n) {
+static inline void add_row(R* RESTRICT gradient, const R* RESTRICT a, R factor, int64_t n) {
 #pragma omp simd
     for (int64_t j = 0; j < n; j++) gradient[j] += factor * a[j];
 }
+// dL/d(targets of the input) whenever some of it was delivered, of one sample.
+struct InputTargets {
+    std::vector<int64_t> steps;
+    std::vector<R> held;  // of every step and dense projection
+};
 
 // One sample at a time. `a` is dL/d(membrane), going backwards; `aq` is dL/d(queue entry): it is fixed when a neuron is
 // delivered and holds for everything that entered the queue since its delivery before, zeros of silent tests included.
@@ -34,13 +40,15 @@ class Backward {
     const Network& net;
     const Neuron neuron;
     const int64_t N, T, first_output;
-    std::vector<R> a, aq, push, membrane_now, alive, boundary, before, count, counted;
-    std::vector<uint8_t> fired, taken;
+    InputTargets* inputs = nullptr;
+    std::vector<R> a, aq, push, membrane_now, alive, boundary, before, count, counted, fired;
+    std::vector<uint8_t> taken;
     std::vector<int32_t> waiting, last_group;
     std::vector<int64_t> first_spike, second_spike;
     R *weights, *parameters, *leak, *sigma;  // gradients
+    R ones[TILE];
     int64_t sample = 0, record_begin = 0;
-    bool recalled = false;
+    bool recalled = false, sparse_input = false;
 
     // Forwards over the tape: membranes that it does not hold, received spikes, latencies.
     void recall() {
@@ -68,7 +76,7 @@ class Backward {
                     const int64_t j = job.received[r];
                     before[(size_t)(r - record_begin)] = v[(size_t)j];
                     if (net.sigma) counted[(size_t)(r - record_begin)] = count[(size_t)j];
-                    v[(size_t)j] = fired[(size_t)j] ? neuron.reset(j, job.membrane[r]) : job.membrane[r];
+                    v[(size_t)j] = fired[(size_t)j] != R(0) ? neuron.reset(j, job.membrane[r]) : job.membrane[r];
                 }
                 if (job.by_latency) note_outputs(g, g - begin);
                 mark(g, 0);
@@ -76,7 +84,7 @@ class Backward {
             std::copy(v.begin(), v.begin() + N, boundary.begin() + t * N);
         }
     }
-    void mark(int64_t g, uint8_t value) {
+    void mark(int64_t g, R value) {
         for (int64_t i = job.spike_ptr[g]; i < job.spike_ptr[g + 1]; i++) fired[(size_t)job.spikes[i]] = value;
     }
     void note_outputs(int64_t g, int64_t step) {
@@ -122,81 +130,72 @@ class Backward {
         }
     }
 
-    // The threshold test of neuron j with membrane v: from `a` after the step to `a` before it.
-    inline void test(int64_t j, R v, bool spike, R kept, int64_t record) {
-        const R state = a[(size_t)j], x = neuron.margin(j, v), back = (aq[(size_t)j] + push[(size_t)j]) * kept;
-        const R drive = job.detach_reset ? back : back + state * (neuron.reset(j, v) - v);
-        R slope = neuron.slope(x);
-        if (net.sigma) {
-            const R excess = counted[(size_t)(record - record_begin)] - net.sigma[j];
-            if (x > R(0) && j >= job.first_layer) sigma[j] -= drive * neuron.sigma_slope(excess);
-            if (!(excess > R(0))) slope = R(0);
+    // dL/d(spike) as far as it is differentiable, of a threshold test of neuron j.
+    inline R drive(int64_t j, R v, R kept) const {
+        const R through_reset = job.detach_reset ? R(0) : a[(size_t)j] * (neuron.reset(j, v) - v);
+        return (aq[(size_t)j] + push[(size_t)j]) * kept + through_reset;
+    }
+    // Threshold tests of a tile's neurons with membranes v, those that are `hit`: from `a` after the step to `a` before it.
+    void test(int64_t first, const R* RESTRICT v_tile, const R* RESTRICT hit, const R* counted_tile, uint64_t drop) {
+        const int64_t n = std::min<int64_t>(TILE, N - first);
+        alignas(64) R kept[TILE], slope[TILE];
+        for (int64_t i = 0; i < n; i++) kept[i] = R(1);
+        for (int64_t i = 0; job.spike_dropout > 0 && i < n; i++)
+            kept[i] = R(uniform(drop, (uint64_t)(net.n_inputs + first + i)) >= job.spike_dropout);
+        for (int64_t i = 0; i < n; i++) slope[i] = hit[i] * neuron.slope(neuron.margin(first + i, v_tile[i]));
+        for (int64_t i = 0; net.sigma && i < n; i++) {
+            const R v = v_tile[i], excess = counted_tile[i] - net.sigma[first + i];
+            if (hit[i] != R(0) && neuron.margin(first + i, v) > R(0) && first + i >= job.first_layer)
+                sigma[first + i] -= drive(first + i, v, kept[i]) * neuron.sigma_slope(excess);
+            if (!(excess > R(0))) slope[i] = R(0);
         }
-        const R at_margin = drive * slope;
-        neuron.add(j, v, at_margin, spike ? state : R(0), parameters, N);
-        a[(size_t)j] = (spike ? state * neuron.reset_by_v(j, v) : state) + at_margin * neuron.margin_by_v(j, v);
+        R* const G = parameters;
+        R* const A = a.data();
+        const R* const fire = fired.data();
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            const int64_t j = first + i;
+            const R v = v_tile[i], state = A[j], spike = fire[j];
+            const R at_margin = drive(j, v, kept[i]) * slope[i];
+            neuron.add(j, v, at_margin, hit[i] * spike * state, G, N);
+            const R through = spike != R(0) ? state * neuron.reset_by_v(j, v) : state;
+            A[j] = (hit[i] != R(0) ? through : state) + at_margin * neuron.margin_by_v(j, v);
+        }
     }
     void tested_neurons(int64_t g, uint64_t drop) {
-        mark(g, 1);
-        for (int64_t r = job.received_ptr[g]; r < job.received_ptr[g + 1]; r++) {
-            const int64_t j = job.received[r];
-            test(j, job.membrane[r], fired[(size_t)j], kept(drop, j), r);
+        const int64_t end = job.received_ptr[g + 1];
+        for (int64_t r = job.received_ptr[g]; r < end;) {  // neurons of a tile lie together
+            const int64_t begin = r, first = job.received[r] / TILE * TILE;
+            uint64_t bits;
+            r += numbers_within(job.received + r, end - r, (int32_t)first, bits);
+            alignas(64) R v[TILE], hit[TILE], counted_here[TILE];
+            expand<TILE>(v, job.membrane + begin, bits);
+            expand<TILE>(hit, ones, bits);
+            if (net.sigma) expand<TILE>(counted_here, counted.data() + (begin - record_begin), bits);
+            test(first, v, hit, counted_here, drop);
         }
-        mark(g, 0);
     }
     void all_neurons(int64_t g, uint64_t drop) {
-        mark(g, 1);
         for (int64_t r = job.received_ptr[g]; r < job.received_ptr[g + 1]; r++)
             membrane_now[(size_t)job.received[r]] = job.membrane[r];
-        if (job.spike_dropout > 0) {
-            for (int64_t j = 0; j < N; j++)
-                if (alive[(size_t)j] != R(0)) test(j, membrane_now[(size_t)j], fired[(size_t)j], kept(drop, j), 0);
-        } else {
-            R *RESTRICT A = a.data(), *RESTRICT G = parameters;
-            const R *RESTRICT Q = aq.data(), *RESTRICT B = push.data(), *RESTRICT V = membrane_now.data();
-            const R* RESTRICT L = alive.data();
-            const uint8_t* RESTRICT fire = fired.data();
-            const R through_reset = job.detach_reset ? R(0) : R(1);
-            const int64_t n = N;
-#pragma omp simd
-            for (int64_t j = 0; j < n; j++) {
-                const R state = A[j], v = V[j], spike = (R)fire[j];
-                const R drive = Q[j] + B[j] + through_reset * state * (neuron.reset(j, v) - v);
-                const R at_margin = L[j] * drive * neuron.slope(neuron.margin(j, v));
-                neuron.add(j, v, at_margin, spike * state, G, n);
-                A[j] = L[j] * state * (R(1) + spike * (neuron.reset_by_v(j, v) - R(1))) + at_margin * neuron.margin_by_v(j, v);
-            }
-        }
+        for (int64_t j = 0; j < N; j += TILE) test(j, membrane_now.data() + j, alive.data() + j, nullptr, drop);
         for (int64_t r = job.received_ptr[g]; r < job.received_ptr[g + 1]; r++)
             membrane_now[(size_t)job.received[r]] = before[(size_t)(r - record_begin)];
-        mark(g, 0);
-    }
-    inline R kept(uint64_t drop, int64_t j) const {
-        if (!(job.spike_dropout > 0)) return R(1);
-        return uniform(drop, (uint64_t)(net.n_inputs + j)) >= job.spike_dropout ? R(1) : R(0);
     }
 
     // dL/d(what source `index` delivers); its weights' gradients if it did deliver something.
-    R deliver(int64_t index, R factor) {
+    template <bool ADDED> R deliver(int64_t index, R factor) {
         const SourceRange& from = net.ranges[net.layer[index]];
         const int64_t row = index - from.first;
-        const bool asked = index >= net.n_inputs;
         R sum = 0;
         for (int64_t p = from.projection_begin; p < from.projection_end; p++) {
             const Projection& to = net.projections[p];
-            if (to.dense) {
-                const R* RESTRICT w = row_of(to, row);
-                R* RESTRICT gradient = weights + to.offset + row * to.width;
-                const R* RESTRICT target = a.data() + to.first;
-                if (!asked) add_only(gradient, target, factor, to.width);
-                else if (factor != R(0)) sum += dot_add(w, target, gradient, factor, to.width);
-                else sum += dot_only(w, target, to.width);
-                continue;
-            }
-            for (int64_t s = to.ptr[row]; s < to.ptr[row + 1]; s++) {
+            if (to.dense && index < net.n_inputs) continue;  // all samples' together, later
+            if (to.dense) sum += along<ADDED>(row_of(to, row), a.data() + to.first, weights + to.offset + row * to.width, factor, to.width);
+            else for (int64_t s = to.ptr[row]; s < to.ptr[row + 1]; s++) {
                 const R target = a[(size_t)to.targets[s]];
                 sum += to.weights[s] * target;
-                weights[to.offset + s] += factor * target;
+                if (ADDED) weights[to.offset + s] += factor * target;
             }
         }
         return sum;
@@ -212,23 +211,31 @@ class Backward {
         }
         for (int64_t looked = 0; looked < N && free_slots; looked++, j = j + 1 == N ? 0 : j + 1) {
             if (taken[(size_t)j] || waiting[(size_t)j]) continue;
-            aq[(size_t)j] = lost ? R(0) : deliver(net.n_inputs + j, R(0));
+            aq[(size_t)j] = lost ? R(0) : deliver<false>(net.n_inputs + j, R(0));
             free_slots--;
+        }
+    }
+    void hold_targets(int64_t g) {
+        inputs->steps.push_back(g);
+        for (int64_t p = net.ranges[0].projection_begin; p < net.ranges[0].projection_end; p++) {
+            const Projection& to = net.projections[p];
+            if (to.dense) inputs->held.insert(inputs->held.end(), a.begin() + to.first, a.begin() + to.first + to.width);
         }
     }
     void group_of(int64_t g, int64_t t, int64_t step) {
         const int64_t begin = job.group_ptr[g], end = job.group_ptr[g + 1];
-        for (int64_t i = begin; i < end; i++) {
-            const R back = deliver(job.group[i], job.multiplicity[i]);
+        int64_t neurons = begin;
+        for (; neurons < end && job.group[neurons] < net.n_inputs; neurons++)
+            if (sparse_input) deliver<true>(job.group[neurons], job.multiplicity[neurons]);
+        if (begin < neurons) hold_targets(g);
+        for (int64_t i = neurons; i < end; i++) {
             const int64_t j = job.group[i] - net.n_inputs;
-            if (j < 0) continue;
-            aq[(size_t)j] = back;
+            aq[(size_t)j] = deliver<true>(job.group[i], job.multiplicity[i]);
             taken[(size_t)j] = 1;
         }
         if (step) fill(end - begin, t, step, false);
-        for (int64_t i = begin; i < end; i++) {
+        for (int64_t i = neurons; i < end; i++) {
             const int64_t j = job.group[i] - net.n_inputs;
-            if (j < 0) continue;
             taken[(size_t)j] = 0;
             waiting[(size_t)j] += (int32_t)job.multiplicity[i];
         }
@@ -259,10 +266,15 @@ class Backward {
           first_output(net.n_neurons - net.n_outputs), a((size_t)N), aq((size_t)N), push((size_t)N, (R)job.by_spike),
           membrane_now((size_t)N), alive((size_t)N, R(1)), count((size_t)N), fired((size_t)N), taken((size_t)N),
           waiting((size_t)N), weights(gradient), parameters(gradient + job.n_weights),
-          leak(parameters + Neuron::PARAMETERS * N), sigma(leak + N) {}
+          leak(parameters + Neuron::PARAMETERS * N), sigma(leak + N) {
+        std::fill_n(ones, (int)TILE, R(1));
+        for (int64_t p = net.ranges[0].projection_begin; p < net.ranges[0].projection_end; p++)
+            sparse_input |= !net.projections[p].dense;
+    }
 
-    void run(int64_t index) {
+    void run(int64_t index, InputTargets& targets) {
         sample = index;
+        inputs = &targets;
         std::fill(a.begin(), a.end(), R(0));
         std::fill(aq.begin(), aq.end(), R(0));
         std::fill(waiting.begin(), waiting.end(), 0);
@@ -289,8 +301,10 @@ class Backward {
             for (int64_t i = job.spike_ptr[g]; i < job.spike_ptr[g + 1]; i++) alive[(size_t)job.spikes[i]] = R(1);
             if (job.by_latency) prepare_push(t, g - origin, total);
             const uint64_t drop = job.spike_dropout > 0 ? field_of(stream, (uint64_t)(g - begin), SPIKE_DROPOUT) : 0;
+            mark(g, R(1));
             if (job.every) all_neurons(g, drop);
             else tested_neurons(g, drop);
+            mark(g, R(0));
             for (int64_t i = job.spike_ptr[g]; i < job.spike_ptr[g + 1]; i++)
                 if (job.flags[i] & EMITTED) waiting[(size_t)job.spikes[i]]--;
             group_of(g, t, g - begin);
@@ -311,27 +325,56 @@ class Backward {
     }
 };
 
+// Sample after sample and row after row, whatever the threads: they share the columns.
+static void input_gradients(const BackwardArguments& job, const std::vector<InputTargets>& samples) {
+    const SourceRange& input = job.network->ranges[0];
+    int64_t stride = 0, column = 0;
+    for (int64_t p = input.projection_begin; p < input.projection_end; p++)
+        if (job.network->projections[p].dense) stride += job.network->projections[p].width;
+    for (int64_t p = input.projection_begin; p < input.projection_end; p++) {
+        const Projection& to = job.network->projections[p];
+        if (!to.dense) continue;
+        R* const gradient = job.input_gradient + to.offset;
+        std::fill(gradient, gradient + input.size * to.width, R(0));
+#pragma omp parallel for schedule(static) num_threads((int)job.threads)
+        for (int64_t j = 0; j < to.width; j += 4 * LANES)
+            for (const InputTargets& sample : samples)
+                for (size_t k = 0; k < sample.steps.size(); k++) {
+                    const R* target = sample.held.data() + (int64_t)k * stride + column + j;
+                    for (int64_t i = job.group_ptr[sample.steps[k]]; i < job.group_ptr[sample.steps[k] + 1]; i++) {
+                        if (job.group[i] >= job.network->n_inputs) break;
+                        add_row(gradient + job.group[i] * to.width + j, target, job.multiplicity[i], std::min<int64_t>(4 * LANES, to.width - j));
+                    }
+                }
+        column += to.width;
+    }
+}
+
 extern "C" int unlayered_backward(const BackwardArguments* arguments) {
     const BackwardArguments& job = *arguments;
     int status = 0;
+    const int failed = guarded([&] {
+        std::vector<InputTargets> targets((size_t)job.n_samples);
 #pragma omp parallel for schedule(dynamic) num_threads((int)job.threads)
-    for (int64_t shard = 0; shard < job.n_shards; shard++) {
-        R* gradient = job.work + shard * job.n_total;
-        std::fill(gradient, gradient + job.n_total, R(0));
-        const int caught = guarded([&] {
-            Backward backward(job, gradient);
-            for (int64_t s = shard; s < job.n_samples; s += job.n_shards) backward.run(s);
-        });
-        if (caught) {
+        for (int64_t shard = 0; shard < job.n_shards; shard++) {
+            R* gradient = job.work + shard * job.n_total;
+            const int caught = guarded([&] {
+                std::fill(gradient, gradient + job.n_total, R(0));
+                Backward backward(job, gradient);
+                for (int64_t s = shard; s < job.n_samples; s += job.n_shards) backward.run(s, targets[(size_t)s]);
+            });
+            if (caught) {
 #pragma omp atomic write
-            status = caught;
+                status = caught;
+            }
         }
-    }
+        if (!status) input_gradients(job, targets);
+    });
 #pragma omp parallel for schedule(static) num_threads((int)job.threads)
     for (int64_t i = 0; i < job.n_total; i++) {
         R sum = 0;
         for (int64_t shard = 0; shard < job.n_shards; shard++) sum += job.work[shard * job.n_total + i];
         job.gradient[i] = sum;
     }
-    return status;
+    return failed ? failed : status;
 }

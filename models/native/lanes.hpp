@@ -12,6 +12,7 @@
 #endif
 constexpr int LANES = LANE_BYTES / sizeof(R);
 typedef R V __attribute__((vector_size(LANE_BYTES)));
+typedef R Unaligned __attribute__((vector_size(LANE_BYTES), aligned(sizeof(R)), may_alias));
 #define UNROLL _Pragma("GCC unroll 16")
 
 // -- what generated expressions may call ------------------------------------------------------------------------------
@@ -56,7 +57,56 @@ static inline uint64_t where(V x, int how) {
 static inline uint64_t positive(V x) { return WHERE(_CMP_GT_OQ); }
 static inline uint64_t nonzero(V x) { return WHERE(_CMP_NEQ_OQ); }
 
-static inline R sum_of(V x) { R sum = 0; for (int i = 0; i < LANES; i++) sum += x[i]; return sum; }
+// How many of the ascending numbers lie in first .. first + 15, and their bits; without a branch where the processor can.
+static inline int64_t numbers_within(const int32_t* numbers, int64_t count, int32_t first, uint64_t& bits) {
+    int64_t n = 0;
+    bits = 0;
+#if defined(__AVX512F__)
+    const __mmask16 there = (__mmask16)((1u << std::min<int64_t>(count, 16)) - 1);
+    const __m512i at = _mm512_sub_epi32(_mm512_maskz_loadu_epi32(there, numbers), _mm512_set1_epi32(first));
+    const __mmask16 within = _mm512_mask_cmplt_epu32_mask(there, at, _mm512_set1_epi32(16));
+    bits = (uint32_t)_mm512_mask_reduce_or_epi32(within, _mm512_sllv_epi32(_mm512_set1_epi32(1), at));
+    n = __builtin_popcount(within);
+#else
+    for (; n < count && (uint32_t)(numbers[n] - first) < 16; n++) bits |= (uint64_t)1 << (numbers[n] - first);
+#endif
+    return n;
+}
+
+// The next numbers for those of N places whose bit is set, zeros for the others.
+template <int N> static inline void expand(R* to, const R* numbers, uint64_t bits) {
+#if defined(__AVX512F__)
+    for (int at = 0; at < N; at += LANES, bits >>= LANES) {
+        *(V*)(to + at) = sizeof(R) == 4 ? (V)_mm512_maskz_expandloadu_ps((__mmask16)bits, numbers)
+                                        : (V)_mm512_maskz_expandloadu_pd((__mmask8)bits, numbers);
+        numbers += __builtin_popcountll(bits & (((uint64_t)1 << LANES) - 1));
+    }
+#else
+    for (int at = 0; at < N; at++) to[at] = bits >> at & 1 ? *numbers++ : R(0);
+#endif
+}
+// The numbers of N places whose bit is set, one after the other; writes beyond them.
+template <int N> static inline void compress(R* to, const R* numbers, uint64_t bits) {
+#if defined(__AVX512F__)
+    for (int at = 0; at < N; at += LANES, bits >>= LANES) {
+        if (sizeof(R) == 4) _mm512_storeu_ps(to, _mm512_maskz_compress_ps((__mmask16)bits, _mm512_load_ps(numbers + at)));
+        else _mm512_storeu_pd(to, _mm512_maskz_compress_pd((__mmask8)bits, _mm512_load_pd(numbers + at)));
+        to += __builtin_popcountll(bits & (((uint64_t)1 << LANES) - 1));
+    }
+#else
+    for (; bits; bits &= bits - 1) *to++ = numbers[__builtin_ctzll(bits)];
+#endif
+}
+
+static inline R sum_of(V x) {
+#if defined(__AVX512F__)
+    return sizeof(R) == 4 ? (R)_mm512_reduce_add_ps((__m512)x) : (R)_mm512_reduce_add_pd((__m512d)x);
+#else
+    R sum = 0;
+    for (int i = 0; i < LANES; i++) sum += x[i];
+    return sum;
+#endif
+}
 
 // exp for arguments <= 0: the library's in double precision; in single precision a polynomial (error below 2 ulp).
 template <class X> static inline X exp_negative(X x) {

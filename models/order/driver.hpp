@@ -135,7 +135,7 @@ void record_copy(void* handle, const RecordArrays* arrays) {
         copy(record.group, to.group);
         copy(record.amounts, to.multiplicity);
         copy(record.received, to.received);
-        copy(record.membrane, to.membrane);
+        to.membrane = std::copy_n(record.membrane.begin(), record.received.size(), to.membrane);
     }
 }
 }

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import NetworkError
 from ..native.forking import Forked
 from ..native.interface import Arrays, check_status
+from ..native.recycled import Recycled
 from .callback import SelectCallback
 from .stopping import Stop
 
@@ -124,6 +125,7 @@ class EventLoop:
     def _open(self, ffi, lib) -> None:
         """Take a compiled library."""
         self._ffi, self._lib, self._lock, self._forked = ffi, lib, threading.Lock(), Forked()
+        self._recycled = Recycled()
         handle = ffi.new("void**")
         check_status(lib.engine_create(handle), "free some")
         self._handle = ffi.gc(handle[0], lib.engine_free)
@@ -191,18 +193,19 @@ class EventLoop:
         arrays, sizes = Arrays(self._ffi, self.dtype), np.zeros(4, np.int64)
         self._lib.record_sizes(self._handle, arrays.output(sizes))
         n_steps, n_spikes, n_group, n_received = map(int, sizes)
-        record = {
-            "steps": np.zeros(shape, np.int32),
-            "spike_ptr": np.zeros(n_steps + 1, np.int64),
-            "spikes": np.zeros(n_spikes, np.int32),
-            "flags": np.zeros(n_spikes, np.uint8),
-            "group_ptr": np.zeros(n_steps + 1, np.int64),
-            "group": np.zeros(n_group, np.int32),
-            "multiplicity": np.zeros(n_group, self.dtype),
-            "received_ptr": np.zeros(n_steps + 1, np.int64),
-            "received": np.zeros(n_received, np.int32),
-            "membrane": np.zeros(n_received, self.dtype),
+        lengths = {
+            "spike_ptr": (n_steps + 1, np.int64),
+            "spikes": (n_spikes, np.int32),
+            "flags": (n_spikes, np.uint8),
+            "group_ptr": (n_steps + 1, np.int64),
+            "group": (n_group, np.int32),
+            "multiplicity": (n_group, self.dtype),
+            "received_ptr": (n_steps + 1, np.int64),
+            "received": (n_received, np.int32),
+            "membrane": (n_received, self.dtype),
         }
+        record = {"steps": np.empty(shape, np.int32)}
+        record |= {name: self._recycled.empty(name, *form) for name, form in lengths.items()}
         pointers = {name: arrays.output(array) for name, array in record.items()}
         self._lib.record_copy(self._handle, self._ffi.new("RecordArrays*", pointers))
         return record

@@ -9,17 +9,49 @@ from brian2grad.training.errors import TrainingError
 from brian2grad.training.optimisers import SGD, Adam, Averaged, make_optimiser, ramp, schedule_factor
 
 
-def test_adam_is_the_published_algorithm():
+@pytest.mark.parametrize("shape", [(3, 2), (), (0,), (37,)])
+@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-10), ("float32", 1e-4)])
+def test_adam_is_the_published_algorithm(dtype, rtol, shape):
     rng = np.random.default_rng(0)
-    value = {"w": rng.normal(size=(3, 2))}
-    expected, m, v = value["w"].copy(), 0.0, 0.0
+    value = {"w": np.asarray(rng.normal(size=shape), dtype)}
+    expected, m, v = value["w"].astype(float), 0.0, 0.0
     optimiser = Adam(0.01)
     for step in range(1, 8):
-        g = rng.normal(size=(3, 2))
+        g = np.asarray(rng.normal(size=shape), dtype)
         optimiser.step(value, {"w": g})
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
         expected -= 0.01 * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
-    np.testing.assert_allclose(value["w"], expected, rtol=1e-10)
+    np.testing.assert_allclose(value["w"], expected, rtol=rtol, atol=1e-3 * rtol)
+
+
+def test_adam_moves_parts_of_larger_arrays_and_nothing_beside_them():
+    whole, rng = np.ones((4, 6)), np.random.default_rng(1)
+    g, alone = rng.normal(size=(4, 3)), np.ones((4, 3))
+    Adam(0.1).step({"w": whole[:, ::2]}, {"w": g})
+    Adam(0.1).step({"w": alone}, {"w": np.asfortranarray(g)})
+    np.testing.assert_array_equal(whole[:, ::2], alone)
+    np.testing.assert_array_equal(whole[:, 1::2], 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "gradient", "wrong"),
+    [
+        (np.ones(5), np.ones(4), r"w: the gradient is float64 of shape \(4,\); expected floats of shape \(5,\)"),
+        (np.ones(5), np.ones(5, int), "the gradient is int64"),
+        (np.ones(5, int), np.ones(5), "the parameter is int64"),
+    ],
+)
+def test_adam_reads_and_writes_no_foreign_memory(value, gradient, wrong):
+    with pytest.raises(TrainingError, match=wrong):
+        Adam().step({"w": value}, {"w": gradient})
+
+
+def test_adam_changes_no_array_that_is_read_only():
+    value = np.ones(3)
+    value.flags.writeable = False
+    with pytest.raises((ValueError, BufferError)):
+        Adam().step({"w": value}, {"w": np.ones(3)})
+    np.testing.assert_array_equal(value, 1)
 
 
 def test_sgd_with_momentum():

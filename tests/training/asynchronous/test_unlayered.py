@@ -8,8 +8,12 @@ import pytest
 import smoothed
 import unlayered_cases as cases
 import unlayered_dense
+from brian2 import ms
+from scipy import sparse
 from surrogates import primitive, slope
 
+from brian2grad.models import AsynchronousNetwork, StepEvents
+from brian2grad.models.asynchronous.connectivity import Connectivity
 from brian2grad.models.gradients import Unlayered
 from brian2grad.models.order.tape import EMITTED
 
@@ -121,8 +125,6 @@ def test_threads_do_not_change_the_gradient():
 
 
 def test_sparse_weights_have_the_gradient_of_dense_ones():
-    from scipy import sparse
-
     dense = Case(5)
     chosen = Case(5)
     chosen.connectivity = dense.connectivity.with_weights(
@@ -130,6 +132,35 @@ def test_sparse_weights_have_the_gradient_of_dense_ones():
     )
     for name, own in chosen.gradient().gradients.items():
         np.testing.assert_allclose(own, dense.gradient().gradients[name].reshape(own.shape), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-11), ("float32", 2e-4)])
+@pytest.mark.parametrize("prioritised", [True, False])
+@pytest.mark.parametrize("variant", ["v1", "v2"])
+def test_wide_layers_with_two_ways_from_the_input_have_the_gradient_of_sparse_ones(variant, prioritised, dtype, rtol):
+    rng = np.random.default_rng(0)
+    sizes, found = [40, 150, 37, 9], []
+    pairs = [(0, 1), (0, 2), (1, 2), (2, 3), (1, 3), (0, 3), (2, 1)]
+    weights = [rng.normal(0.02, 0.15, (sizes[i], sizes[j])).astype(dtype) for i, j in pairs]
+    events = StepEvents.from_dense(rng.integers(0, 2, (5, 3, 40)), 1 * ms)
+    for threads, forms in ((1, "ddddddd"), (3, "ddddddd"), (2, "dsdddsd"), (1, "sssssss")):
+        connectivity = Connectivity(sizes)
+        for (i, j), w, form in zip(pairs, weights, forms, strict=True):
+            connectivity = connectivity.connect(i, j, sparse.csr_array(w) if form == "s" else w)
+        network = AsynchronousNetwork(
+            connectivity, V_th=0.5, dt=1 * ms, dtype=dtype, threads=threads, forward_group=8, prioritised=prioritised
+        )
+        found.append(network.gradient(events, np.arange(5), rule=Unlayered(variant=variant, clip=None)))
+    one, three, mixed, thin = found
+    assert one.n_spikes == three.n_spikes == mixed.n_spikes == thin.n_spikes > 500
+    for name, gradient in one.gradients.items():
+        np.testing.assert_array_equal(gradient, three.gradients[name])
+        scale = float(np.abs(gradient).max())
+        assert scale > 0
+        for other in (mixed, thin):
+            own = other.gradients[name].reshape(gradient.shape)
+            np.testing.assert_allclose(own, gradient, rtol=rtol, atol=rtol * scale, err_msg=name)
 
 
 def test_every_silent_neuron_learns_with_layers_and_few_with_a_small_group():
