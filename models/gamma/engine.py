@@ -48,7 +48,9 @@ class GammaEngine:
             n_constants=dict(zip(self.codes, self.n_constants, strict=True)),
         )
         with _sleeping_threads():
-            self.ffi, self.library = library(source, "gamma/arguments.h", self.dtype.name)
+            self.ffi, self.library = library(
+                source, "gamma/arguments.h", self.dtype.name, core='#include "gamma/stream.hpp"\n'
+            )
 
     def _block(self, code: LayerCode, n: int) -> tuple[int, int]:
         """Vector registers (1, 2 or 4) that hold one state of a block of neurons, for registers of 32 and 64 bytes.

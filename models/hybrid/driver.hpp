@@ -2,9 +2,7 @@
 #pragma once
 #include <atomic>
 
-#include "hybrid/side_by_side.hpp"
-
-std::unique_ptr<Population> make_population(int k, const HybridArguments& arguments);
+#include "hybrid/tape.hpp"
 
 template <class E> bool later(const E& a, const E& b) { return sooner(b, a); }
 

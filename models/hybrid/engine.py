@@ -53,7 +53,7 @@ class HybridEngine:
         self.tolerance = float(checked_number("tolerance", tolerance, 1e-15, 1))
         self.codes = lower(network)
         source = render("hybrid/hybrid.cpp.jinja", groups=self.codes, method=_METHOD)
-        self.ffi, self.lib = library(source, "hybrid/arguments.h", "float64")
+        self.ffi, self.lib = library(source, "hybrid/arguments.h", "float64", core='#include "hybrid/driver.hpp"\n')
         self.names = list(network.groups)
         self.generators = list(network.generators)
         self.pathways = [_Synapses(network, p) for p in network.pathways]

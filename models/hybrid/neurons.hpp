@@ -1,14 +1,6 @@
 // One group: every neuron is followed from event to event, independently of all others within a slab of time.
 #pragma once
-#include <stdexcept>
-
 #include "hybrid/tape.hpp"
-
-struct Fault : std::runtime_error {
-    HybridFailure failure;
-    Fault(int64_t fault, int64_t group, int64_t neuron, double t, double value)
-        : std::runtime_error("fault"), failure{-1, fault, group, neuron, t, value} {}
-};
 
 template <class G> struct Neurons : Population {
     static constexpr int NX = G::NX, NQ = G::NQ, NT = G::NT, NH = G::NH, NW = G::NW, NS = G::NS;

@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <memory>
+#include <stdexcept>
 #include <vector>
 
 #include "native/support.hpp"
@@ -96,6 +97,12 @@ struct Sums {
     int64_t max_w = 0;
 };
 
+struct Fault : std::runtime_error {
+    HybridFailure failure;
+    Fault(int64_t fault, int64_t group, int64_t neuron, double t, double value)
+        : std::runtime_error("fault"), failure{-1, fault, group, neuron, t, value} {}
+};
+
 // One group in one sample.
 struct Population {
     std::vector<Row> rows, waiting_rows;
@@ -111,3 +118,5 @@ struct Population {
     virtual void backward(Sample& s, int n, Sums& sums) = 0;
     virtual void finish_backward(Sums& sums) = 0;
 };
+// Group k of a network: the generated source knows its class, whoever runs it does not.
+std::unique_ptr<Population> make_population(int k, const HybridArguments& arguments);

@@ -97,7 +97,7 @@ def compile_library(source: str, dtype: str = "float64") -> ctypes.CDLL:
     return load(compiled(source, dtype), ctypes.CDLL)
 
 
-def compiled(source: str, dtype: str = "float64") -> Path:
+def compiled(source: str, dtype: str = "float64", core: str = "") -> Path:
     """Compile `source` to a shared library; one with the same content is taken from the cache.
 
     Parameters
@@ -106,6 +106,8 @@ def compiled(source: str, dtype: str = "float64") -> Path:
         One translation unit; ``REAL`` is defined as the floating-point type. Headers are included by their path
         below ``models/``, and what they hold counts as content.
     dtype : {'float32', 'float64'}
+    core : str, optional
+        A second one that many libraries share: compiled once, and linked with each of them.
 
     Returns
     -------
@@ -118,25 +120,30 @@ def compiled(source: str, dtype: str = "float64") -> Path:
     """
     sanitizer = _SANITIZERS[os.environ.get("BRIAN2GRAD_SANITIZE", "")]
     flags = [*flags_here(dtype, compiler_version()), *sanitizer, f"-DREAL={REAL_TYPES[dtype]}"]
-    parts = [source, *included(source).values(), " ".join(flags), compiler(), compiler_version(), _processor()]
-    digest = digest_of(*parts)
     try:
-        folder = cache_folder("engine")
-        library = folder / f"{digest}.so"
-        if not intact(library, digest):
-            remove_leftovers(folder, age=3600)  # younger ones may be of a process that is compiling
-            write_file(library, sealed(_build(source, flags, folder), digest))
+        return _kept(source, flags, cache_folder("engine"), core)
     except OSError as error:
         where = f"in {error.filename}" if error.filename else "in the cache"
         raise EngineError(
             f"The compiled code cannot be kept {where} ({error.strerror or error}); free space there, or set "
             "BRIAN2GRAD_CACHE to another folder."
         ) from None
-    return library
 
 
-def _build(source: str, flags: list[str], folder: Path) -> bytes:
-    """Compile and return the library; in a folder of its own, which a killed compiler cannot leave half done."""
+def _kept(source: str, flags: list[str], folder: Path, core: str = "", suffix: str = ".so") -> Path:
+    """The library or object made of a source, from the cache if it is there and intact."""
+    texts = [text for each in (source, core) for text in (each, *included(each).values())]
+    digest = digest_of(*texts, " ".join(flags), compiler(), compiler_version(), _processor())
+    path = folder / f"{digest}{suffix}"
+    if not intact(path, digest):
+        objects = [_kept(core, [*flags, "-c"], folder, suffix=".o")] if core else []
+        remove_leftovers(folder, age=3600)  # younger ones may be of a process that is compiling
+        write_file(path, sealed(_build(source, flags, folder, objects), digest))
+    return path
+
+
+def _build(source: str, flags: list[str], folder: Path, objects: list[Path]) -> bytes:
+    """Compile and return what came out; in a folder of its own, which a killed compiler cannot leave half done."""
     for leftover in folder.glob("build-*"):
         if time.time() - leftover.stat().st_mtime > 3600:
             shutil.rmtree(leftover, ignore_errors=True)
@@ -144,7 +151,10 @@ def _build(source: str, flags: list[str], folder: Path) -> bytes:
         output = Path(place) / "library.so"
         # What is preloaded into this process, such as a sanitizer, is nothing for the compiler.
         environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"} | {"TMPDIR": place}
-        command = [compiler(), f"-I{MODELS}", "-x", "c++", "-", *flags, "-o", str(output)]
+        command = [compiler(), f"-I{MODELS}", "-x", "c++", "-", "-x", "none", *flags, "-o", str(output)]
+        for path in objects:  # without its seal, which linkers need not expect
+            (Path(place) / path.name).write_bytes(path.read_bytes()[:-_SEALED])
+            command.append(str(Path(place) / path.name))
         done = subprocess.run(command, input=source, capture_output=True, text=True, env=environment)
         if done.returncode == 0:
             return output.read_bytes()

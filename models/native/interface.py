@@ -46,7 +46,7 @@ def interface(header: str, dtype: str) -> cffi.FFI:
 
 
 @functools.cache
-def library(source: str, header: str, dtype: str):
+def library(source: str, header: str, dtype: str, core: str = ""):
     """Compile and load C++ that includes a plain C header.
 
     Parameters
@@ -56,6 +56,8 @@ def library(source: str, header: str, dtype: str):
     header : str
         Path below ``models/``.
     dtype : {'float32', 'float64'}
+    core : str, optional
+        As in `compiled`.
 
     Returns
     -------
@@ -63,7 +65,7 @@ def library(source: str, header: str, dtype: str):
     lib
         Its attributes are the functions that the header declares.
     """
-    ffi, path = interface(header, dtype), compiled(source, dtype)
+    ffi, path = interface(header, dtype), compiled(source, dtype, core)
     lib = load(path, ffi.dlopen)
     pause_before_fork(path)
     return ffi, lib

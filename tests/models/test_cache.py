@@ -112,6 +112,9 @@ def test_a_private_folder_of_one_process_is_gone_after_it(place):
     assert os.listdir(place / "tmp") == [fallback.name]
 
 
+CORE = 'extern "C" int core() { return 40; }'
+
+
 def answer(path):
     return ctypes.CDLL(str(path)).answer()
 
@@ -149,6 +152,37 @@ def test_a_damaged_library_is_built_again(library, damage):
     damage(library)
     assert answer(compiled(SOURCE)) == 42
     assert build.intact(library, library.stem)
+
+
+def with_core(number):
+    return compiled(f'extern "C" int core(); extern "C" int answer() {{ return core() + {number}; }}', core=CORE)
+
+
+def test_what_libraries_share_is_compiled_once(place, monkeypatch):
+    made, build_one = [], build._build
+    monkeypatch.setattr(build, "_build", lambda *arguments: made.append(arguments) or build_one(*arguments))
+    first, second = with_core(1), with_core(2)
+    assert (answer(first), answer(second)) == (41, 42)
+    assert [source for source, *_ in made].count(CORE) == 1
+    assert len(made) == 3
+    (core,) = first.parent.glob("*.o")
+    core.unlink()
+    assert with_core(1) == first
+    assert len(made) == 3, "a library that is there needs no core"
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: content.replace(b"core", b"cord")])
+def test_a_damaged_core_is_built_again(place, damage):
+    (core,) = with_core(1).parent.glob("*.o")
+    core.write_bytes(damage(core.read_bytes()))
+    assert answer(with_core(2)) == 42
+    assert build.intact(core, core.stem)
+
+
+def test_another_core_makes_another_library(place):
+    source = 'extern "C" int core(); extern "C" int answer() { return core(); }'
+    cores = (f'extern "C" int core() {{ return {number}; }}' for number in (3, 4))
+    assert [answer(compiled(source, core=core)) for core in cores] == [3, 4]
 
 
 def test_a_full_disk_is_one_line(place, monkeypatch):
