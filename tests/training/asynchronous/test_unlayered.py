@@ -107,6 +107,11 @@ def test_equal_to_dense_autograd(index):
     assert_equal_to_dense(case_of(index))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_whole_synchronisation_threshold_is_not_passed_by_as_many_spikes(seed):
+    assert_equal_to_dense(Case(seed, "RS", 4, sigma=1.0))
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("index", range(len(GRID)))
 def test_equal_to_dense_autograd_on_the_whole_grid(index):
@@ -181,6 +186,30 @@ def test_truncation_cuts_what_is_further_back():
     np.testing.assert_array_equal(full.gradients["projection0.w"], longer.gradients["projection0.w"])
     assert not np.any(cut.gradients["neurons.tau_m"])  # leak acts between timesteps only
     assert np.any(full.gradients["neurons.tau_m"])
+
+
+def test_windows_of_truncation_begin_with_the_sample():
+    cut = 0
+    for seed in range(12):
+        full = Case(seed, n_samples=1).gradient()
+        n = int(full.outcome.tape.steps.sum())
+        whole, shorter = (Case(seed, n_samples=1, unlayered=Unlayered(truncate=k)).gradient() for k in (n, n - 1))
+        for name, gradient in full.gradients.items():
+            np.testing.assert_array_equal(gradient, whole.gradients[name])
+        cut += any(np.any(full.gradients[name] != shorter.gradients[name]) for name in full.gradients)
+    assert cut > 2, "a last step that nothing comes back from is cut off without a trace"
+
+
+@pytest.mark.parametrize("filler", ["random", "all"])
+def test_fillers_are_equal_where_there_is_room_for_every_silent_neuron(filler):
+    for seed in range(4):
+        first, other = (
+            Case(seed, "MS", None, recurrent=True, unlayered=Unlayered(filler=f)) for f in ("first", filler)
+        )
+        for (name, one), two in zip(
+            first.gradient().gradients.items(), other.gradient().gradients.values(), strict=True
+        ):
+            np.testing.assert_array_equal(one, two, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", ["arctan", "fast_sigmoid", "sigmoid"])
