@@ -37,6 +37,7 @@ class DenseLayer:
         self.yhat = self.yhat * np.exp(-self.dt / self.taus[0])
         self.raised = self.raised * np.exp(-self.dt / float(self.network.tau_theta))
         self.rests, self.again = np.zeros(self.n, bool), np.zeros(self.n, bool)
+        self.n_tests = 0
         self.tested, self.reached = False, self.network.idle == "start"
 
     def receive(self, unit, value):
@@ -57,6 +58,7 @@ class DenseLayer:
     def test(self):
         """Neurons that spike, by how much they were above threshold, and what their spikes carry."""
         gap, margin = self.gap()
+        self.n_tests += self.n if self.reached else int(self.again.sum())
         fire = (margin > 0) & ~self.rests & (True if self.reached else self.again)
         self.reached, self.tested = False, True
         theta = self.theta_0 + self.raised

@@ -250,7 +250,10 @@ def test_equal_keys_deep_in_a_queue_are_taken_by_number(key):
     assert len(found.group) > 800
 
 
-@pytest.mark.parametrize("key", ["-multiplicity + 0.001*sin(i)", "multiplicity + 0.001*sin(i) + 0.5*rand()"])
+CHANGING = ["-multiplicity + 0.001*sin(i)", "multiplicity + 0.001*sin(i) + 0.5*rand()", "multiplicity", "-multiplicity"]
+
+
+@pytest.mark.parametrize("key", CHANGING)
 def test_keys_that_change_while_they_wait(key):
     """What is carried over waits deep in the queue when more of it arrives."""
     rng = np.random.default_rng(1)
@@ -267,3 +270,24 @@ def test_keys_that_change_while_they_wait(key):
     np.testing.assert_array_equal(found.group, wanted.group)
     np.testing.assert_array_equal(found.multiplicity, wanted.multiplicity)
     assert len(found.group) == 4 * 5 * 7
+
+
+@pytest.mark.parametrize("key", ["sin(i) - 0.05*multiplicity", "sin(i) + 0.05*multiplicity", "sin(i) - 0.2*P"])
+def test_neurons_that_spike_again_move_within_a_deep_queue(key):
+    """Among a thousand inputs that wait, neurons that may spike again and again take new places."""
+    rng = np.random.default_rng(2)
+    net = Connectivity([1500, 200, 3])
+    for source, target, mean in ((0, 1, 0.02), (1, 2, 0.0), (1, 1, 0.02)):
+        net = net.connect(source, target, rng.normal(mean, 0.15, (net.sizes[source], net.sizes[target])))
+    events = step_events(rng.poisson(2.0, (1, 1, 1500)).astype(float))
+    scheduler = KeyScheduler(key)
+    found, wanted = (
+        AsynchronousNetwork(
+            net, tau_m=2 * ms, V_th=0.5, dt=1 * ms, scheduler=s, forward_group=7, prioritised=False, refractory=False,
+            dtype="float64",
+        ).run(events, record="tape", stop=step_budget(80)).tape
+        for s in (scheduler, FullSort(scheduler))
+    )  # fmt: skip
+    np.testing.assert_array_equal(found.group, wanted.group)
+    np.testing.assert_array_equal(found.multiplicity, wanted.multiplicity)
+    assert found.multiplicity[found.group >= 1500].max(initial=0) > 2

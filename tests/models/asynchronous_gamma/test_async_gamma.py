@@ -68,13 +68,15 @@ def assert_equal(network, events, policy, seed):
     """Same spikes in the same order, same deliveries, same forward steps."""
     run = network.run(events, seed=seed)
     F = 10**6 if network.forward_group is None else network.forward_group
-    dense, found, received, steps = reference.DenseGamma(network, policy, F, seed=seed), [], [], []
+    dense, found, received, steps, tests = reference.DenseGamma(network, policy, F, seed=seed), [], [], [], []
     for t, x in enumerate(events.dense(0)):
         found += [(t, step, j) for step, j in dense.timestep(x)]
         received.append(np.concatenate(dense.received[1:]))
         steps.append(dense.step)
+        tests.append(sum(layer.n_tests for layer in dense.layers))
     assert spikes_of(run) == found
     np.testing.assert_array_equal(run.counters["forward_steps"][0], steps)
+    np.testing.assert_array_equal(run.counters["threshold_tests"][0], tests)
     delivered = np.hstack([layer.dense(0) for layer in run.delivered])
     np.testing.assert_allclose(delivered, received, rtol=1e-12, atol=1e-13)
     return len(found)

@@ -12,6 +12,7 @@ from gamma_dense import assert_gradient_is_differences
 from brian2grad.models import NetworkError, SpikingGammaNetwork
 from brian2grad.models.asynchronous_gamma.network import AsynchronousSpikingGamma
 from brian2grad.models.events import StepEvents, bin_events
+from brian2grad.models.gamma.stream import GammaStream
 from brian2grad.models.topology.layers import Conv2d, Dense, Pool2d
 
 TAU = [20, 35, 27] * ms
@@ -181,6 +182,28 @@ def test_errors_of_recurrent_layers_pass_spans_and_windows(rule):
     whole, parts = (network.loss_and_grad(events, LABELS[:2], **options)[1] for options in ({}, rule))
     for name, wanted in whole.items():
         np.testing.assert_allclose(parts[name], wanted, rtol=1e-10, atol=1e-12, err_msg=name)
+
+
+def test_streams_in_pieces_are_the_whole_and_end_empty():
+    """Spikes of a window's last step reach their own layer in the next one; what gave a gradient gives it once."""
+    hit = np.random.default_rng(3).random((2, 40, int(np.prod(INPUT)))) < 0.1
+    events, network = StepEvents.from_dense(hit * 1, 1e-3), make(RECURRENT)
+    for name in ("layer1.w_own", "layer2.w_own"):
+        network.parameters[name] *= 20
+    layers, whole = network.layer_parameters(), network.forward(events)
+    with GammaStream(network.engine(), layers, 2, 4) as stream:
+        at, readout = 0, []
+        for length in (1, 2, 1, 4, 3, 1) * 3 + (4,):
+            targets = np.ones((2, length, 3))
+            piece = stream.advance(layers, events.steps(at, at + length), loss="squared_error", targets=targets)
+            readout, at = [*readout, piece.readout], at + length
+            if stream.filled == stream.window and at < 40:
+                stream.reverse(layers, train_tau=True)
+        np.testing.assert_array_equal(np.concatenate(readout, axis=1), whole.readout)
+        first, again = (network.named_gradients(stream.reverse(layers, flush=True, train_tau=True)) for _ in range(2))
+    for name, gradient in again.items():
+        assert not np.any(gradient), name
+    assert all(np.any(first[name]) for name in ("layer1.w", "layer2.w_own", "layer3.v"))
 
 
 # -- Brian 2 --------------------------------------------------------------------------------------------------------

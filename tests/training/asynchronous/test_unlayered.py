@@ -129,6 +129,20 @@ def test_threads_do_not_change_the_gradient():
         np.testing.assert_array_equal(one.gradients[name], three.gradients[name])
 
 
+def test_gradient_of_a_batch_is_the_mean_over_its_samples():
+    case = Case(4, "FIFO", 2, n_samples=20, recurrent=True)  # more than one sample for each of the sums
+    batch, singles = case.gradient(), []
+    for s in range(20):
+        alone = Case(4, "FIFO", 2, recurrent=True)
+        alone.connectivity, alone.tau, alone.theta = case.connectivity, case.tau, case.theta
+        alone.frames, alone.labels = case.frames[[s]], case.labels[[s]]
+        singles.append(alone.gradient())
+    assert np.mean([single.loss for single in singles]) == pytest.approx(batch.loss, rel=1e-12)
+    for name, gradient in batch.gradients.items():
+        mean = np.mean([single.gradients[name] for single in singles], axis=0)
+        np.testing.assert_allclose(gradient, mean, rtol=1e-10, atol=1e-12 * np.abs(mean).max(), err_msg=name)
+
+
 def test_sparse_weights_have_the_gradient_of_dense_ones():
     dense = Case(5)
     chosen = Case(5)
