@@ -43,7 +43,7 @@ class SGD:
         """
         self.steps += 1
         for name, gradient in gradients.items():
-            velocity = self.state.setdefault(f"velocity.{name}", np.zeros_like(parameters[name]))
+            velocity = _moment(self.state, f"velocity.{name}", parameters[name])
             velocity *= self.momentum
             velocity += gradient
             scale = 1.0 if info is None else info[name].size ** 2
@@ -87,14 +87,16 @@ class Adam:
         rate = self.learning_rate * factor * math.sqrt(bias2) / bias1
         for name, gradient in gradients.items():
             value, scale = parameters[name], 1.0 if info is None else info[name].measure(parameters[name])
-            moments = [self._moment(f"{which}.{name}", value) for which in self.moments]
+            moments = [_moment(self.state, f"{which}.{name}", value) for which in self.moments]
             epsilon = self.epsilon * math.sqrt(bias2)
             _update(name, [value, *moments, gradient], rate * scale, self.beta1, self.beta2, epsilon)
 
-    def _moment(self, name: str, value: np.ndarray) -> np.ndarray:
-        if name not in self.state:
-            self.state[name] = np.zeros(value.shape, value.dtype)
-        return self.state[name]
+
+def _moment(state: dict, name: str, value: np.ndarray) -> np.ndarray:
+    """A moment of a parameter, zeros at first."""
+    if name not in state:
+        state[name] = np.zeros(value.shape, value.dtype)
+    return state[name]
 
 
 def _update(name: str, arrays: list[np.ndarray], *numbers: float) -> None:
@@ -163,7 +165,7 @@ class Averaged:
         self.optimiser.step(parameters, gradients, factor, info)
         for name in gradients:
             value = parameters[name]
-            average = self.state.setdefault(f"average.{name}", np.zeros_like(value))
+            average = _moment(self.state, f"average.{name}", value)
             average += (value - average) * value.dtype.type((1 - self.decay) / (1 - self.decay**self.steps))
 
     def exchange(self, parameters: dict) -> None:
