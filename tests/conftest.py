@@ -1,5 +1,6 @@
 """Shared fixtures: a fresh Brian 2 for every test, small random events and networks, and real recordings."""
 
+import gc
 import logging
 import os
 from pathlib import Path
@@ -19,6 +20,13 @@ logging.getLogger("brian2").setLevel(logging.WARNING)  # else a failure report s
 def pytest_xdist_auto_num_workers():
     """Workers of ``-n auto``: the cores that this process may use, which are fewer than the machine's under taskset."""
     return min(len(os.sched_getaffinity(0)), 8)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_collections():
+    """Brian 2 collects garbage in every run: what is there when a file begins is not looked at again each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from ..checks import check_known, checked_number, checked_threads, processors
 from ..errors import NetworkError
 from ..native.build import render
+from ..native.flags import NO_MORE_VECTORS
 from ..native.interface import Arrays, library
 from .losses import MAX
 from .lowering import lower
@@ -53,7 +54,9 @@ class HybridEngine:
         self.tolerance = float(checked_number("tolerance", tolerance, 1e-15, 1))
         self.codes = lower(network)
         source = render("hybrid/hybrid.cpp.jinja", groups=self.codes, method=_METHOD)
-        self.ffi, self.lib = library(source, "hybrid/arguments.h", "float64", core='#include "hybrid/driver.hpp"\n')
+        self.ffi, self.lib = library(
+            source, "hybrid/arguments.h", "float64", core='#include "hybrid/driver.hpp"\n', own_flags=NO_MORE_VECTORS
+        )
         self.names = list(network.groups)
         self.generators = list(network.generators)
         self.pathways = [_Synapses(network, p) for p in network.pathways]

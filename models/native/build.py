@@ -97,7 +97,7 @@ def compile_library(source: str, dtype: str = "float64") -> ctypes.CDLL:
     return load(compiled(source, dtype), ctypes.CDLL)
 
 
-def compiled(source: str, dtype: str = "float64", core: str = "") -> Path:
+def compiled(source: str, dtype: str = "float64", core: str = "", own_flags: tuple[str, ...] = ()) -> Path:
     """Compile `source` to a shared library; one with the same content is taken from the cache.
 
     Parameters
@@ -108,6 +108,8 @@ def compiled(source: str, dtype: str = "float64", core: str = "") -> Path:
     dtype : {'float32', 'float64'}
     core : str, optional
         A second one that many libraries share: compiled once, and linked with each of them.
+    own_flags : tuple of str, optional
+        Of the compiler, for `source` and not for its core.
 
     Returns
     -------
@@ -121,7 +123,7 @@ def compiled(source: str, dtype: str = "float64", core: str = "") -> Path:
     sanitizer = _SANITIZERS[os.environ.get("BRIAN2GRAD_SANITIZE", "")]
     flags = [*flags_here(dtype, compiler_version()), *sanitizer, f"-DREAL={REAL_TYPES[dtype]}"]
     try:
-        return _kept(source, flags, cache_folder("engine"), core)
+        return _kept(source, flags, cache_folder("engine"), core, own_flags)
     except OSError as error:
         where = f"in {error.filename}" if error.filename else "in the cache"
         raise EngineError(
@@ -130,15 +132,15 @@ def compiled(source: str, dtype: str = "float64", core: str = "") -> Path:
         ) from None
 
 
-def _kept(source: str, flags: list[str], folder: Path, core: str = "", suffix: str = ".so") -> Path:
+def _kept(source: str, flags: list[str], folder: Path, core: str = "", own_flags=(), suffix: str = ".so") -> Path:
     """The library or object made of a source, from the cache if it is there and intact."""
     texts = [text for each in (source, core) for text in (each, *included(each).values())]
-    digest = digest_of(*texts, " ".join(flags), compiler(), compiler_version(), _processor())
+    digest = digest_of(*texts, " ".join([*flags, *own_flags]), compiler(), compiler_version(), _processor())
     path = folder / f"{digest}{suffix}"
     if not intact(path, digest):
         objects = [_kept(core, [*flags, "-c"], folder, suffix=".o")] if core else []
         remove_leftovers(folder, age=3600)  # younger ones may be of a process that is compiling
-        write_file(path, sealed(_build(source, flags, folder, objects), digest))
+        write_file(path, sealed(_build(source, [*flags, *own_flags], folder, objects), digest))
     return path
 
 

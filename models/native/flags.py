@@ -15,6 +15,9 @@ _BY_TYPE = {
     "float64": ["-ffp-contract=off"],
     "float32": ["-fno-math-errno", "-fno-trapping-math"],
 }
+# Of a source whose vectors are written out: those that a compiler finds besides are short, make it no faster, and take
+# a third of the time to compile.
+NO_MORE_VECTORS = ("-fno-tree-vectorize", "-fno-tree-slp-vectorize")
 # Where Apple's Clang finds the OpenMP library: Homebrew on either processor, conda, MacPorts.
 OPENMP_FOLDERS = ("/opt/homebrew/opt/libomp", "/usr/local/opt/libomp", "$CONDA_PREFIX", "/opt/local")
 

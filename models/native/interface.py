@@ -46,7 +46,7 @@ def interface(header: str, dtype: str) -> cffi.FFI:
 
 
 @functools.cache
-def library(source: str, header: str, dtype: str, core: str = ""):
+def library(source: str, header: str, dtype: str, core: str = "", own_flags: tuple[str, ...] = ()):
     """Compile and load C++ that includes a plain C header.
 
     Parameters
@@ -57,6 +57,7 @@ def library(source: str, header: str, dtype: str, core: str = ""):
         Path below ``models/``.
     dtype : {'float32', 'float64'}
     core : str, optional
+    own_flags : tuple of str, optional
         As in `compiled`.
 
     Returns
@@ -65,7 +66,7 @@ def library(source: str, header: str, dtype: str, core: str = ""):
     lib
         Its attributes are the functions that the header declares.
     """
-    ffi, path = interface(header, dtype), compiled(source, dtype, core)
+    ffi, path = interface(header, dtype), compiled(source, dtype, core, own_flags)
     lib = load(path, ffi.dlopen)
     pause_before_fork(path)
     return ffi, lib

@@ -185,6 +185,17 @@ def test_another_core_makes_another_library(place):
     assert [answer(compiled(source, core=core)) for core in cores] == [3, 4]
 
 
+def test_flags_of_a_source_are_not_those_of_its_core(place):
+    source = 'extern "C" int core(); extern "C" int answer() { return core() + NUMBER; }'
+    core = """
+#ifdef NUMBER
+#error "meant for the other source"
+#endif
+extern "C" int core() { return 40; }"""
+    found = [compiled(source, core=core, own_flags=(f"-DNUMBER={number}",)) for number in (2, 3)]
+    assert [answer(path) for path in found] == [42, 43]
+
+
 def test_a_full_disk_is_one_line(place, monkeypatch):
     def full(path, content):
         raise OSError(28, "No space left on device", str(path))

@@ -117,7 +117,7 @@ class Field:
         if self.ndim and len(shape) != self.ndim:
             raise Misfit(f"has {len(shape)} dimensions; it must have {self.ndim}")
 
-    def fitted(self, values: np.ndarray, first: int = 0, shape=()) -> np.ndarray:
+    def fitted(self, values: np.ndarray, first: int = 0, shape=(), order="C") -> np.ndarray:
         """Return a line of values in the type they are kept in.
 
         Parameters
@@ -127,6 +127,8 @@ class Field:
             Index of the first of them in the whole field, for the message.
         shape : tuple of int
             Of the whole field, for the message.
+        order : {'C', 'F'}
+            In which its values are stored, for the message.
 
         Raises
         ------
@@ -141,7 +143,7 @@ class Field:
             return kept
         bad = self._first_bad(values, target)
         if bad is not None:
-            raise Misfit(f"is {values[bad]}{self._place(first + bad, shape)}; {self._allowed(target)}")
+            raise Misfit(f"is {values[bad]}{self._place(first + bad, shape, order)}; {self._allowed(target)}")
         return values.astype(target, copy=False)
 
     def checked(self, value):
@@ -192,12 +194,12 @@ class Field:
                     return k
         return None
 
-    def _place(self, index, shape):
+    def _place(self, index, shape, order):
         if not self.ndim:
             return ""
         if self.ndim == 1:
             return f" at index {index}"
-        return f" at index {tuple(int(i) for i in np.unravel_index(index, shape))}"
+        return f" at index {tuple(int(i) for i in np.unravel_index(index, shape, order))}"
 
     def _allowed(self, target):
         if self.least is None and self.most is None and target.kind == "f":

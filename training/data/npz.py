@@ -109,7 +109,7 @@ def _read(file, info, field, room):
         shape, fortran, dtype = _header(stream)
         target = field.target(dtype)
         field.check_shape(shape)
-        n = math.prod(shape)
+        n, order = math.prod(shape), "F" if fortran else "C"
         begin = stream.tell()
         if n * dtype.itemsize != info.file_size - begin:
             raise Misfit(f"claims {n} values, but {info.file_size - begin} bytes are stored; copy the file again")
@@ -120,11 +120,10 @@ def _read(file, info, field, room):
         for first in range(0, n, BLOCK):
             length = min(BLOCK, n - first)
             part = np.frombuffer(stream.read(length * dtype.itemsize), dtype, length)
-            values[first : first + length] = field.fitted(part, first, shape[::-1] if fortran else shape)
-        stream.read(1)  # at the end the checksum is compared
+            values[first : first + length] = field.fitted(part, first, shape, order)
     if field.ndim == 0:
         return field.checked(values)
-    return values.reshape(shape, order="F" if fortran else "C")
+    return values.reshape(shape, order=order)
 
 
 def _header(stream):

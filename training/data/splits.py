@@ -18,9 +18,8 @@ def n_validation(n_samples, validation):
         If either part would be empty.
     """
     # 1.0 is refused rather than read as one sample: who writes it means everything.
-    whole = isinstance(validation, numbers.Integral)
-    count = validation if whole else round(n_samples * validation)
-    if not 0 < count < n_samples or not (whole or validation < 1):
+    count = validation if isinstance(validation, numbers.Integral) else round(n_samples * validation)
+    if not 0 < count < n_samples:
         problem = f"validation = {validation} of {n_samples} samples leaves one part empty"
         raise DataError(f"{problem}; give a fraction between 0 and 1 or a number of samples")
     return int(count)

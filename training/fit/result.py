@@ -10,11 +10,12 @@ from brian2 import NeuronGroup, Quantity, second
 
 from ...equations.display import Displayed
 from ..data.recordings import RecordingArchive
+from ..errors import TrainingError
 from .coincidence import mean_coincidence, reliability
 from .distance import van_rossum
 from .neurons.models import DELAY, FittingModel
 from .running import Running
-from .target import target_of
+from .target import Scale, is_current, target_of
 
 VAN_ROSSUM = 10e-3  # seconds, of the distance that is reported
 
@@ -43,8 +44,8 @@ class FitResult(Displayed):
         Every constant and the delay, SI.
     errors : dict of str to float
         Standard errors, SI.
-    scale : (float, float) or None
-        Mean and standard deviation of an input that is no current.
+    scale : Scale or None
+        Of an input that is no current.
     records : list of dict
         One for every stage.
     seed : int
@@ -55,7 +56,7 @@ class FitResult(Displayed):
     model: FittingModel
     values: dict
     errors: dict
-    scale: tuple | None
+    scale: Scale | None
     records: list = field(default_factory=list)
     seed: int = 1
     origin: str = ""
@@ -88,6 +89,15 @@ class FitResult(Displayed):
         dim = second.dim if name == DELAY else getattr(self.model.constants[name], "dim", None)
         return Quantity(self.values[name], dim=dim)
 
+    def _target(self, recording):
+        if is_current(recording.input_unit) != (self.scale is None):
+            fitted = "a current" if self.scale is None else "no current"
+            raise TrainingError(
+                f"'{recording.name}': its input is in '{recording.input_unit}', that of the fitted recording was "
+                f"{fitted}; give a recording of the same kind."
+            )
+        return target_of(recording, self.scale)[0]
+
     def group(self, recording: RecordingArchive, **arguments) -> NeuronGroup:
         """A `NeuronGroup` of one neuron with the fitted values, driven by a recording's input, ready to run.
 
@@ -97,12 +107,12 @@ class FitResult(Displayed):
         **arguments
             Of `NeuronGroup`.
         """
-        stimulus = target_of(recording, self.scale)[0].array()
+        stimulus = self._target(recording).array()
         return self.model.group(stimulus, self.values, delayed=True, **arguments)[0]
 
     def spikes(self, recording: RecordingArchive) -> Quantity:
         """Spike times for a recording's input, from the compiled engine."""
-        target = target_of(recording, self.scale)[0]
+        target = self._target(recording)
         return Quantity(Running(self.model, target).spikes(self.values), dim=second.dim)
 
     def evaluate(self, recording: RecordingArchive) -> dict:
@@ -115,7 +125,7 @@ class FitResult(Displayed):
             one), ``gamma_ratio``, ``n_spikes``, ``spikes_recorded`` (mean a repeat), ``van_rossum`` (tau 10 ms, mean a
             repeat), ``seconds`` (of the run).
         """
-        target = target_of(recording, self.scale)[0]
+        target = self._target(recording)
         running = Running(self.model, target)
         begun = time.perf_counter()
         spikes = target.scored(running.spikes(self.values))

@@ -21,7 +21,7 @@ from .fitting import Fit, State
 from .neurons.origin import model_of
 from .options import FitOptions
 from .result import FitResult
-from .target import is_current
+from .target import Scale, is_current
 
 KIND = "fit"
 ERRORS = "error"
@@ -150,7 +150,7 @@ def load_fit(folder) -> FitResult:
         model = model_of(config["neuron"], bool(config["current"]))
         values = {name: float(arrays[name].item()) for name in config["names"] if name in arrays}
         errors = {n.partition(".")[2]: float(a.item()) for n, a in arrays.items() if n.startswith(f"{ERRORS}.")}
-        scale = config["scale"] and tuple(float(x) for x in config["scale"])
+        scale = config["scale"] and Scale(*map(float, config["scale"][:2]), *map(bool, config["scale"][2:]))
         missing = sorted(set(model.start) - set(values))
         if missing:
             raise TrainingError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from brian2 import Quantity, TimedArray, amp, nA, pA, second, uA
@@ -11,6 +12,14 @@ from ..data.recordings import RecordingArchive
 from ..errors import TrainingError
 
 _CURRENTS = {"A": amp, "amp": amp, "uA": uA, "nA": nA, "pA": pA}
+
+
+class Scale(NamedTuple):
+    """How an input that is no current became plain numbers."""
+
+    mean: float
+    deviation: float
+    logarithm: bool = True  # of the input, before mean and deviation were taken
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,7 @@ def is_current(unit: str) -> bool:
     return unit.strip() in _CURRENTS
 
 
-def target_of(recording: RecordingArchive, scale: tuple[float, float] | None = None) -> tuple[Target, tuple | None]:
+def target_of(recording: RecordingArchive, scale: Scale | None = None) -> tuple[Target, Scale | None]:
     """Input and spikes of a recording.
 
     A current is taken as it is. Anything else has no unit afterwards: where it is positive everywhere, such as the
@@ -91,13 +100,13 @@ def target_of(recording: RecordingArchive, scale: tuple[float, float] | None = N
     Parameters
     ----------
     recording : RecordingArchive
-    scale : (float, float), optional
-        Mean and standard deviation that were used when the model was fitted.
+    scale : Scale, optional
+        The one that was found when the model was fitted.
 
     Returns
     -------
     target : Target
-    scale : (float, float) or None
+    scale : Scale or None
 
     Raises
     ------
@@ -110,14 +119,16 @@ def target_of(recording: RecordingArchive, scale: tuple[float, float] | None = N
         if not values.any():
             raise TrainingError(f"'{recording.name}': its current is zero throughout; there is nothing to fit.")
     else:
-        if np.all(values > 0):
-            values = np.log(values)
-        elif scale is not None:
+        positive = bool(np.all(values > 0))
+        logarithm = positive if scale is None else scale.logarithm
+        if logarithm and not positive:
             raise TrainingError(f"'{recording.name}': its input must be positive, as that of the fitted recording was.")
-        scale_found = scale or (float(values.mean()), float(values.std()))
-        if not scale_found[1] > 0:
+        if logarithm:
+            values = np.log(values)
+        scale_found = scale or Scale(float(values.mean()), float(values.std()), logarithm)
+        if not scale_found.deviation > 0:
             raise TrainingError(f"'{recording.name}': its input is constant; there is nothing to fit.")
-        values = (values - scale_found[0]) / scale_found[1]
+        values = (values - scale_found.mean) / scale_found.deviation
     repeats = [np.asarray(recording.spike_times(k), float) for k in range(recording.n_repeats)]
     voltages = None if recording.voltage_mV is None else recording.voltage_mV * 1e-3
     target = Target(

@@ -153,7 +153,18 @@ class FullSort(Scheduler):
         return self.other.select(queue, forward_group)
 
 
-DEEP_KEYS = ("sin(i)", "sin(i) + 0.01*rand()", "sin(i) - 0.3*rand()", "sin(i)*rand()", "-(P + 1e-6*rand())", "-arrival")
+def keys(*default, long):
+    """Parameters of which some are long tests: every key is compiled."""
+    return [*default, *(pytest.param(key, marks=pytest.mark.long) for key in long)]
+
+
+DEEP_KEYS = keys(
+    "sin(i) + 0.01*rand()", "sin(i)*rand()", "-(P + 1e-6*rand())", "-arrival",
+    long=("sin(i)", "sin(i) - 0.3*rand()"),
+)  # fmt: skip
+EQUAL_KEYS = keys("floor(4*sin(i)) - 2*rand()", long=("floor(4*sin(i))", "floor(4*sin(i)) + 0.01*rand()"))
+CHANGING = keys("-multiplicity + 0.001*sin(i)", "multiplicity + 0.001*sin(i) + 0.5*rand()", long=("multiplicity",))
+MOVING = keys("sin(i) - 0.05*multiplicity", long=("sin(i) + 0.05*multiplicity", "sin(i) - 0.2*P"))
 
 
 @pytest.mark.parametrize("key", DEEP_KEYS)
@@ -234,7 +245,7 @@ def test_layer_synchronous_is_a_layered_run(scheduler):
         np.testing.assert_array_equal(counts, layered_lif(net, tau, theta, frames[0]))
 
 
-@pytest.mark.parametrize("key", ["floor(4*sin(i))", "floor(4*sin(i)) + 0.01*rand()", "floor(4*sin(i)) - 2*rand()"])
+@pytest.mark.parametrize("key", EQUAL_KEYS)
 def test_equal_keys_deep_in_a_queue_are_taken_by_number(key):
     rng = np.random.default_rng(0)
     net = Connectivity([1000, 3]).connect(0, 1, rng.normal(0, 0.3, (1000, 3)))
@@ -248,9 +259,6 @@ def test_equal_keys_deep_in_a_queue_are_taken_by_number(key):
     )  # fmt: skip
     np.testing.assert_array_equal(found.group, wanted.group)
     assert len(found.group) > 800
-
-
-CHANGING = ["-multiplicity + 0.001*sin(i)", "multiplicity + 0.001*sin(i) + 0.5*rand()", "multiplicity"]
 
 
 @pytest.mark.parametrize("key", CHANGING)
@@ -272,13 +280,7 @@ def test_keys_that_change_while_they_wait(key):
     assert len(found.group) == 4 * 5 * 7
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        "sin(i) - 0.05*multiplicity",
-        *(pytest.param(k, marks=pytest.mark.long) for k in ("sin(i) + 0.05*multiplicity", "sin(i) - 0.2*P")),
-    ],
-)
+@pytest.mark.parametrize("key", MOVING)
 def test_neurons_that_spike_again_move_within_a_deep_queue(key):
     """Among a thousand inputs that wait, neurons that may spike again and again take new places."""
     rng = np.random.default_rng(2)

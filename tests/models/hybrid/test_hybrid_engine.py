@@ -41,7 +41,7 @@ def test_agrees_with_the_oracle_on_random_models(case):
     agree(problem, 1e-5)
 
 
-@pytest.mark.parametrize("synapse", ["current", "delta"])
+@pytest.mark.parametrize("synapse", [pytest.param("current", marks=pytest.mark.long), "delta"])
 def test_neurons_side_by_side_agree_with_the_oracle(synapse):
     """Equal neurons, a whole matrix of weights and one delay: refractory periods, spikes that arrivals induce."""
     rng = np.random.default_rng(2)
@@ -69,7 +69,7 @@ def test_neurons_side_by_side_agree_with_the_oracle(synapse):
     agree(problem)
 
 
-@pytest.mark.parametrize("target", ["I_post += w", "v_post += 0.4*w"])
+@pytest.mark.parametrize("target", ["I_post += w", pytest.param("v_post += 0.4*w", marks=pytest.mark.long)])
 def test_largest_values_over_time_agree_with_the_oracle(target):
     """Tops inside a course, just before and just after an arrival; by the membrane alone and with what is trained."""
     rng = np.random.default_rng(7)
@@ -92,7 +92,7 @@ def test_largest_values_over_time_agree_with_the_oracle(target):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-7 * np.abs(b).max(), err_msg=str(key))
 
 
-@pytest.mark.parametrize("target", ["I_post += w", "v_post += 0.4*w"])
+@pytest.mark.parametrize("target", [pytest.param("I_post += w", marks=pytest.mark.long), "v_post += 0.4*w"])
 def test_largest_values_side_by_side_agree_with_the_oracle(target):
     """Equal neurons and an expression linear in the state; in some lanes the largest value is that at the start."""
     rng = np.random.default_rng(9)

@@ -11,8 +11,9 @@ import pytest
 from brian2 import ms
 from brian2.tests.utils import assert_allclose
 
-from brian2grad.training.data import DataError, EventArchive, read_archive, shift_units
+from brian2grad.training.data import DataError, EventArchive, npz, read_archive, shift_units
 from brian2grad.training.data.npz import cached_archive
+from brian2grad.training.data.vectors import read_vectors
 
 
 def fields(**changed):
@@ -231,6 +232,32 @@ def test_what_a_field_claims_is_compared_with_what_is_there(tmp_path, content, m
     assert peak < 16 * 2**20
 
 
+def test_fields_that_fit_alone_but_not_together_are_refused(tmp_path, monkeypatch):
+    n = 10_000
+    path = stored(
+        tmp_path, units=np.zeros(n, np.uint16), times=np.zeros(n, np.uint16), offsets=np.array([0, n, n, n]),
+    )  # fmt: skip
+    monkeypatch.setattr(npz, "TIMES", 0)
+    monkeypatch.setattr(npz, "MORE", 5 * n)
+    assert len(read_archive(path).units) == n
+    monkeypatch.setattr(npz, "MORE", 3 * n)  # room for either
+    with pytest.raises(DataError, match="'times' takes 0 MiB, too much for a file of this size"):
+        read_archive(path)
+
+
+def test_columns_first_is_an_order_of_storage_and_no_other_array(tmp_path):
+    steps = np.arange(12, dtype=np.int64).reshape(3, 4)
+    kept = read_archive(stored(tmp_path, labels_per_step=np.asfortranarray(steps))).labels_per_step
+    np.testing.assert_array_equal(kept, steps)
+    samples = np.linspace(0, 1, 12).reshape(4, 3)
+    np.savez(tmp_path / "points.npz", samples=np.asfortranarray(samples), labels=np.zeros(4, np.uint8))
+    np.testing.assert_array_equal(read_vectors(tmp_path / "points.npz")[0].samples, samples)
+    samples[1, 2] = 2
+    np.savez(tmp_path / "points.npz", samples=np.asfortranarray(samples), labels=np.zeros(4, np.uint8))
+    with pytest.raises(DataError, match=r"'samples' is 2.0 at index \(1, 2\); 0 to 1 fit"):
+        read_vectors(tmp_path / "points.npz")
+
+
 def test_reader_takes_big_endian_numbers(tmp_path):
     path = stored(tmp_path, units=fields()["units"].astype(">u2"))
     archive = read_archive(path)
@@ -258,6 +285,7 @@ def test_length_duration_and_classes():
     [
         (0, [1], [0, 3, 1]),
         (-1, [2], [2, 2]),
+        (-3, [1], [0, 3, 1]),
         (np.int64(1), [0], []),
         (slice(1, 3), [0, 2], [2, 2]),
         (slice(None, None, 2), [1, 2], [0, 3, 1, 2, 2]),
@@ -298,6 +326,19 @@ def test_until_leaves_out_what_is_at_the_end_itself():
 def test_index_out_of_range():
     with pytest.raises(IndexError, match="sample 3 of an archive with 3 samples"):
         EventArchive(**fields())[3]
+    with pytest.raises(IndexError, match="sample -4 of an archive with 3 samples"):
+        EventArchive(**fields())[-4]
+
+
+def test_everything_that_defines_the_recordings_is_in_their_digest():
+    steps = np.zeros((3, 4), np.int64)
+    changed = [
+        {}, {"units": np.array([0, 3, 1, 2, 1], np.uint16)}, {"times": np.array([1, 5, 5, 0, 6], np.uint16)},
+        {"offsets": np.array([0, 3, 4, 5])}, {"labels": np.array([1, 0, 1], np.uint8)}, {"n_units": 5},
+        {"time_unit_us": 2}, {"labels_per_step": steps}, {"labels_per_step": steps + 1},
+    ]  # fmt: skip
+    assert len({EventArchive(**fields(**one)).sha256 for one in changed}) == len(changed)
+    assert EventArchive(**fields(), name="other").sha256 == EventArchive(**fields()).sha256
 
 
 def test_from_samples():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from brian2grad.training.data import DATASETS, AudioArchive, DataError, EventArchive, load, load_splits
+from brian2grad.training.data.splits import n_validation
 
 ROOT = os.environ.get("BRIAN2GRAD_DATA", "")
 needs_recordings = pytest.mark.skipif(not ROOT, reason="BRIAN2GRAD_DATA isn't set: no recordings to read")
@@ -170,6 +171,10 @@ def test_missing_validation_file_is_refused(root):
     archive(8).save(root / "nmnist8_train.npz")
     with pytest.raises(DataError, match="nmnist8_validation.npz: no such file"):
         load_splits("nmnist8", root)
+
+
+def test_a_fraction_is_rounded_to_the_nearest_number_of_samples():
+    assert [n_validation(11, fraction) for fraction in (0.16, 0.2, 0.05, 3)] == [2, 2, 1, 3]
 
 
 @pytest.mark.parametrize("validation", [0, 1.0, 40, -1, 2.5])

@@ -32,11 +32,16 @@ def test_what_lies_before_the_start_is_left_out(monitor):
     assert np.diff(archive.offsets).tolist() == [2, 1]
 
 
+def test_a_silent_run_may_have_no_samples(monitor):
+    assert len(EventArchive.from_monitor(monitor, [], 10 * ms, start=30 * ms)) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         ({"labels": [0, 1], "duration": 10 * ms}, "a spike lies in sample 2 .* there are 2 labels"),
         ({"labels": [0], "duration": 30.05 * ms}, "duration = 30.05 .*no whole number of the clock's steps of 0.1 ms"),
+        ({"labels": [0], "duration": 30.02 * ms}, "duration = 30.02 .*no whole number of the clock's steps of 0.1 ms"),
         ({"labels": [0], "duration": 0 * ms}, "duration = .*must be positive"),
         ({"labels": [0] * 5, "duration": 10 * ms, "start": Quantity(np.inf, dim=ms.dim)}, "start = inf"),
     ],

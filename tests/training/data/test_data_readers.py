@@ -253,8 +253,14 @@ def test_a_heidelberg_file_that_claims_too_much_is_refused(tmp_path):
         read_heidelberg(path)
 
 
-def test_extras_of_another_kind_are_left_out(tmp_path):
+@pytest.mark.parametrize("speaker", ["text", [1, 2], [1.5]])
+def test_extras_of_another_kind_are_left_out(tmp_path, speaker):
     path = write_heidelberg(tmp_path / "shd.h5", [[0.1]], [[1]], [0])
     with h5py.File(path, "r+") as file:
-        file["extra/speaker"] = "text"
+        file["extra/speaker"] = speaker
     assert read_heidelberg(path).extra == {}
+
+
+def test_heidelberg_times_are_rounded_to_microseconds(tmp_path):
+    path = write_heidelberg(tmp_path / "shd.h5", [[0.0166168212890625, 1.0]], [[1, 2]], [0])  # exact as half precision
+    assert read_heidelberg(path).times.tolist() == [16617, 1000000]

@@ -123,6 +123,38 @@ def test_inputs_that_say_nothing_are_refused():
         target_of(dataclasses.replace(silent, input_unit="volt"))
 
 
+def without_unit(values):
+    return dataclasses.replace(recording(duration=0.1, repeats=1), input=np.asarray(values, float), input_unit="dB")
+
+
+@pytest.mark.parametrize("logarithm", [False, True])
+def test_an_input_without_a_unit_is_scaled_as_that_of_the_fitted_recording(logarithm):
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(2, 3, 1000), rng.normal(1, 2, 1000)
+    seen = np.exp if logarithm else np.asarray
+    target, scale = target_of(without_unit(seen(first)))
+    np.testing.assert_allclose(target.stimulus, (first - first.mean()) / first.std())
+    other, kept = target_of(without_unit(seen(second)), scale)
+    np.testing.assert_allclose(other.stimulus, (second - first.mean()) / first.std())
+    assert kept == scale
+    if logarithm:
+        with pytest.raises(TrainingError, match="must be positive, as that of the fitted recording was"):
+            target_of(without_unit(second), scale)
+    else:  # one that happens to be positive is no other quantity
+        positive = np.abs(second) + 1
+        np.testing.assert_allclose(
+            target_of(without_unit(positive), scale)[0].stimulus, (positive - first.mean()) / first.std()
+        )
+
+
+def test_a_fit_is_asked_about_recordings_of_its_own_kind():
+    signed, current = without_unit(np.random.default_rng(1).normal(size=1000)), recording(duration=0.1, repeats=1)
+    for scale, other, fitted in ((target_of(signed)[1], current, "no current"), (None, signed, "a current")):
+        model = ready_model("lif", scale is None)
+        with pytest.raises(TrainingError, match=f"of the fitted recording was {fitted}; give a recording of the same"):
+            FitResult(model, model.start, {}, scale).evaluate(other)
+
+
 def test_scored_from_and_parts():
     data = recording(duration=0.5, repeats=1)
     target = target_of(data)[0].part(0.2, 0.4)

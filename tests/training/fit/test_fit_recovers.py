@@ -165,6 +165,23 @@ def test_command_line_resumes_bit_for_bit(path, tmp_path, capsys, monkeypatch):
     assert "holds a run already" in shown.err
 
 
+@pytest.mark.long
+def test_the_scale_of_an_input_without_a_unit_is_kept_with_the_run(data, tmp_path, capsys):
+    path, out = tmp_path / "cell.npz", tmp_path / "run"
+    np.savez(
+        path, dt_us=data.dt_us, input=data.input - 0.2, input_unit="dB",
+        spike_times_us=data.spike_times_us, offsets=data.offsets,
+    )  # fmt: skip
+    words = ["--starts", 1, "--generations", 0, "--steps", 0, "--until", "0.5s", "--quiet"]
+    assert call(capsys, "fit", "lif", "--data", path, "--out", out, *words)[0] == 0
+    found = load_fit(out)
+    assert found.scale.logarithm is False  # the input has both signs
+    assert found.scale.mean == pytest.approx(data.input.mean() - 0.2)
+    status, shown = call(capsys, "evaluate", out, "--data", path, "--json")
+    assert status == 0
+    assert set(json.loads(shown.out)) >= KEYS
+
+
 def test_a_fit_may_begin_with_the_voltage(data):
     v = np.zeros((len(data), len(data.input)))
     seen = dataclasses.replace(data, voltage_mV=v - 65)
