@@ -32,7 +32,7 @@ LONG = {
     "own_reservoir",
 }
 LONG |= {"own_data", "per_core", "skip_connection", "Koopman_2024_training", "Koopman_2026_delay", "plain_script"}
-LONG |= {"fit_adex", "Kriener_2022_yin_yang", "convolution", "train_spiking_gamma", "online_stream"}
+LONG |= {"own_scheduler", "fit_adex", "Kriener_2022_yin_yang", "convolution", "train_spiking_gamma", "online_stream"}
 EXPECTED = {  # what the script shows, in its own words
     "own_data": "9\\d% of 80 new trials right",
     "own_reservoir": "(9\\d|100)% of 40 new trials right",

@@ -103,7 +103,12 @@ def own_neuron():
 TASKS = {own_data: 0.9, own_topology: 0.9, online_stream: 0.85, own_scheduler: 1.0, own_neuron: 1.0}
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.__name__)
+SLOW = {own_neuron}  # whose page is run as it is, by tests/test_docs.py
+
+
+@pytest.mark.parametrize(
+    "task", [pytest.param(t, marks=[pytest.mark.long] * (t in SLOW)) for t in TASKS], ids=lambda task: task.__name__
+)
 def test_a_newcomer_gets_there(task):
     assert task() >= TASKS[task]
 

@@ -35,6 +35,7 @@ def test_later_events_are_cut_sample_by_sample(archive):
         )
 
 
+@pytest.mark.long
 def test_both_exact_kinds_start_alike_and_only_one_trains_delays(archive):
     with_, without = (
         study.exact(SMALL, CELL | {"kind": kind}, (archive, archive)) for kind in ("exact-delays", "exact")

@@ -30,7 +30,7 @@ from brian2grad.training.plots.style import STYLE, STYLE_FILE, save_figure
 FIGURES = Path(__file__).resolve().parents[2] / "figures"
 SCRIPTS = sorted(path.stem for path in FIGURES.glob("*.py") if not path.stem.startswith("_"))
 SLOW = {"fit_recording", "mismatch", "studies", "exact_learning", "demo_report", "gamma_kernels", "sigma_delta"}
-SLOW |= {"timing_delay", "timing_itd", "timing_match", "timing_pattern"}
+SLOW |= {"timing_delay", "timing_itd", "timing_match", "timing_pattern", "exact_landscape", "learning_curve"}
 MAGIC = {".png": b"\x89PNG", ".pdf": b"%PDF"}
 
 

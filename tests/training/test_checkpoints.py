@@ -127,7 +127,14 @@ def test_damaged_records_are_one_line(run, line):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("stopped_at", ["config.toml", "weights.h5", "metrics.jsonl", "summary.json"])
+@pytest.mark.parametrize(
+    "stopped_at",
+    [
+        "config.toml",
+        "weights.h5",
+        *(pytest.param(n, marks=pytest.mark.long) for n in ("metrics.jsonl", "summary.json")),
+    ],
+)
 def test_a_run_stopped_before_its_first_state_is_resumed_and_overwritten(task, tmp_path, stopped_at):
     """What a kill leaves before epoch 0: nothing is lost, so nothing is protected."""
     whole = Run.create(tmp_path / "whole", {"run": {"seed": 0}})

@@ -104,7 +104,7 @@ class Copy(Scheduler):
         FifoScheduler(),
         LifoScheduler(),
         LayerSynchronous(),
-        KeyScheduler("-layer + noise*rand()", noise=0.7),
+        pytest.param(KeyScheduler("-layer + noise*rand()", noise=0.7), marks=pytest.mark.long),
         KeyScheduler("rand()*exp(-P)"),
         PerCoreScheduler(3, "cyclic"),
         PerCoreScheduler(2, order=MomentumScheduler()),

@@ -9,7 +9,7 @@ from brian2grad.models import AsynchronousSpikingGamma, NetworkError
 from brian2grad.models.order.schedulers import FifoScheduler, LayerSynchronous, MomentumScheduler, RandomScheduler
 
 CASES = [
-    pytest.param({"scheduler": RandomScheduler(keyed=True), "forward_group": 1}, {}, id="RS"),
+    pytest.param({"scheduler": RandomScheduler(keyed=True), "forward_group": 1}, {}, id="RS", marks=pytest.mark.long),
     pytest.param(
         {"scheduler": MomentumScheduler(), "forward_group": 2, "once_per_timestep": False}, {"signed": True}, id="MS"
     ),

@@ -33,7 +33,10 @@ WHOLE = Unlayered(clip=None)
 LABELS = np.arange(B) % SIZES[-1]
 
 
-@pytest.mark.parametrize("scheduler", [RandomScheduler(), MomentumScheduler(noise=0.2), LayerSynchronous()])
+@pytest.mark.parametrize(
+    "scheduler",
+    [RandomScheduler(), pytest.param(MomentumScheduler(noise=0.2), marks=pytest.mark.long), LayerSynchronous()],
+)
 def test_a_sample_run_in_parts_gives_what_it_gives_in_one(scheduler):
     net, whole = network(scheduler=scheduler), events()
     at_once = net.run(whole, record=True, training=True)

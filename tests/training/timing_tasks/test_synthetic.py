@@ -170,6 +170,7 @@ def test_delay_is_learned_online(dt):
         np.testing.assert_array_equal(network.parameters[name], value)
 
 
+@pytest.mark.long
 def test_directions_are_learned_online():
     options = {"n_directions": 5, "largest": 200 * us, "dt": 10 * us}
     network = SpikingGammaNetwork(
