@@ -37,7 +37,8 @@ BY_BRIAN = {"_brian_pow"}  # called by the code that Brian 2's renderer writes
 KEYWORDS = {"if", "for", "while", "switch", "return", "catch", "sizeof"}
 
 
-FLAGS = ["-std=c++17", "-fopenmp", "-fsyntax-only", "-march=native", "-DREAL=double", f"-I{MODELS}", "-x", "c++", "-"]
+# For any processor: what is written for this one is compiled with every engine.
+FLAGS = ["-std=c++17", "-fopenmp", "-fsyntax-only", "-DREAL=double", f"-I{MODELS}", "-x", "c++", "-"]
 
 
 def compiles(header):

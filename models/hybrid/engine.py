@@ -54,11 +54,9 @@ class HybridEngine:
         self.tolerance = float(checked_number("tolerance", tolerance, 1e-15, 1))
         self.codes = lower(network)
         source = render("hybrid/hybrid.cpp.jinja", groups=self.codes, method=_METHOD)
-        self.ffi, self.lib = library(
-            source, "hybrid/arguments.h", "float64", core='#include "hybrid/driver.hpp"\n', own_flags=NO_MORE_VECTORS
-        )
-        self.names = list(network.groups)
-        self.generators = list(network.generators)
+        core = '#include "hybrid/driver.hpp"\n'
+        self.ffi, self.lib = library(source, "hybrid/arguments.h", "float64", core, NO_MORE_VECTORS)
+        self.names, self.generators = list(network.groups), list(network.generators)
         self.pathways = [_Synapses(network, p) for p in network.pathways]
         arrived = dict.fromkeys(self.names, 0)
         for synapses in self.pathways:  # as `lower` counts them

@@ -13,7 +13,6 @@ from brian2.tests.utils import assert_allclose
 
 from brian2grad.training.data import DataError, EventArchive, npz, read_archive, shift_units
 from brian2grad.training.data.npz import cached_archive
-from brian2grad.training.data.vectors import read_vectors
 
 
 def fields(**changed):
@@ -243,19 +242,6 @@ def test_fields_that_fit_alone_but_not_together_are_refused(tmp_path, monkeypatc
     monkeypatch.setattr(npz, "MORE", 3 * n)  # room for either
     with pytest.raises(DataError, match="'times' takes 0 MiB, too much for a file of this size"):
         read_archive(path)
-
-
-def test_columns_first_is_an_order_of_storage_and_no_other_array(tmp_path):
-    steps = np.arange(12, dtype=np.int64).reshape(3, 4)
-    kept = read_archive(stored(tmp_path, labels_per_step=np.asfortranarray(steps))).labels_per_step
-    np.testing.assert_array_equal(kept, steps)
-    samples = np.linspace(0, 1, 12).reshape(4, 3)
-    np.savez(tmp_path / "points.npz", samples=np.asfortranarray(samples), labels=np.zeros(4, np.uint8))
-    np.testing.assert_array_equal(read_vectors(tmp_path / "points.npz")[0].samples, samples)
-    samples[1, 2] = 2
-    np.savez(tmp_path / "points.npz", samples=np.asfortranarray(samples), labels=np.zeros(4, np.uint8))
-    with pytest.raises(DataError, match=r"'samples' is 2.0 at index \(1, 2\); 0 to 1 fit"):
-        read_vectors(tmp_path / "points.npz")
 
 
 def test_reader_takes_big_endian_numbers(tmp_path):

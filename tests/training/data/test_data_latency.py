@@ -117,6 +117,11 @@ def test_names_find_both_parts_under_the_data_root(tmp_path):
             {"validation_samples": np.zeros((3, 4))},
             "'validation_samples' has 4 columns, but 'train_samples' has 2",
         ),
+        (
+            PARTS,
+            {"validation_samples": np.zeros((3, 1))},
+            "'validation_samples' has 1 columns, but 'train_samples' has 2",
+        ),
         (IMAGES, {"images": np.zeros((4, 6), np.uint8)}, "'images' has 2 dimensions; it must have 3"),
         (IMAGES, {"images": np.full((4, 2, 3), 300)}, r"'images' is 300 at index \(0, 0, 0\); 0 to 255 fit"),
         (IMAGES, {"images": np.zeros((4, 0, 3), np.uint8)}, "must hold at least one pixel"),
@@ -129,6 +134,15 @@ def test_a_malformed_field_is_refused_by_name(tmp_path, fields, changed, message
     with pytest.raises(DataError, match=message) as error:
         load(path)
     assert str(path) in str(error.value)
+
+
+def test_columns_first_is_an_order_of_storage_and_no_other_array(tmp_path):
+    samples = np.linspace(0, 1, 12).reshape(4, 3)
+    stored = {"samples": np.asfortranarray(samples), "labels": np.zeros(4, np.uint8)}
+    np.testing.assert_array_equal(read_vectors(written(tmp_path, stored))[0].samples, samples)
+    stored["samples"][1, 2] = 2
+    with pytest.raises(DataError, match=r"'samples' is 2.0 at index \(1, 2\); 0 to 1 fit"):
+        read_vectors(written(tmp_path, stored))
 
 
 def test_fields_that_are_not_known_are_not_read(tmp_path):

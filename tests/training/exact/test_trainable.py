@@ -12,7 +12,7 @@ from brian2grad.models.hybrid.samples import SampleSpikes
 from brian2grad.training.errors import TrainingError
 from brian2grad.training.exact.classification import FirstSpike, HighestPotential
 from brian2grad.training.exact.samples import Samples, first_spikes
-from brian2grad.training.exact.trainable import TrainableNetwork
+from brian2grad.training.exact.trainable import TrainableNetwork, _stable, decided
 
 LIF = """
 dv/dt = (I - v)/tau_m : 1
@@ -123,6 +123,35 @@ def test_silent_neurons_are_woken_by_name_only(network):
     assert (plain.gradients["first.w"] == 0).all()
     woken = network.gradient(samples(), np.array([0, 1]), goal=goal_of(network, wake=0.5, rate=0.2))
     assert woken.gradients["first.w"] == pytest.approx(np.full(12, -0.1 / network.info["first.w"].size))
+
+
+def test_hidden_neurons_are_woken_by_what_their_mean_count_lacks(network):
+    labels, rate = np.array([0, 1]), 2.5
+    plain, woken = (network.gradient(samples(), labels, goal=goal_of(network, wake=w, rate=rate)) for w in (0.0, 0.5))
+    hidden = next(name for name in plain.outcome.spikes if name.startswith("hidden"))
+    means = np.bincount(plain.outcome.spikes[hidden].neurons, minlength=4) / 2
+    assert means.min() < rate
+    assert means.max() > 0
+    pull = np.tile(0.5 * np.maximum(0, rate - means), 3) / network.info["first.w"].size  # three inputs to all
+    assert woken.gradients["first.w"] == pytest.approx(plain.gradients["first.w"] - pull)
+
+
+def test_an_answer_needs_one_output_that_spikes():
+    answers = np.array([[-3.0, -np.inf], [-np.inf, -np.inf], [-np.inf, -1.0]])
+    assert decided(answers).tolist() == [0, -1, 1]
+
+
+def test_parameters_keep_names_that_tell_them_apart(network):
+    assert _stable(["g_1.w", "h_2.w"]) == ["g.w", "h.w"]
+    assert _stable(["g_1.w", "g_2.w"]) == ["g_1.w", "g_2.w"]
+    assert network.info["first.delay"].size == pytest.approx(0.25 * 40e-3)
+
+
+def test_a_bound_may_be_infinite_without_a_unit():
+    mapping = described(True)
+    delays = mapping["wrt"][1]
+    network = TrainableNetwork(**mapping, bounds={delays: (0.5 * ms * 0, np.inf)})
+    assert (network.info["first.delay"].lower, network.info["first.delay"].upper) == (0, np.inf)
 
 
 @pytest.mark.parametrize("n", [1, 2])
