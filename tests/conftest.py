@@ -16,6 +16,12 @@ from brian2grad.models import SpikingGammaNetwork, StepEvents
 logging.getLogger("brian2").setLevel(logging.WARNING)  # else a failure report shows all generated code
 
 
+def pytest_configure(config):
+    """Half of the default suite is compiling, half of which is optimising; long tests are of what users run."""
+    if "not long" in config.option.markexpr:
+        os.environ.setdefault("BRIAN2GRAD_OPTIMISE", "1")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
     """Workers of ``-n auto``: the cores that this process may use, which are fewer than the machine's under taskset."""

@@ -118,10 +118,10 @@ def compiled(source: str, dtype: str = "float64", core: str = "", own_flags: tup
     Raises
     ------
     EngineError
-        If there is no compiler or it refuses the source.
+        If there is no compiler or it refuses the source, or ``$BRIAN2GRAD_OPTIMISE`` is no level of optimisation.
     """
     sanitizer = _SANITIZERS[os.environ.get("BRIAN2GRAD_SANITIZE", "")]
-    flags = [*flags_here(dtype, compiler_version()), *sanitizer, f"-DREAL={REAL_TYPES[dtype]}"]
+    flags = [*flags_here(dtype, compiler_version()), *_level(), *sanitizer, f"-DREAL={REAL_TYPES[dtype]}"]
     try:
         return _kept(source, flags, cache_folder("engine"), core, own_flags)
     except OSError as error:
@@ -130,6 +130,14 @@ def compiled(source: str, dtype: str = "float64", core: str = "", own_flags: tup
             f"The compiled code cannot be kept {where} ({error.strerror or error}); free space there, or set "
             "BRIAN2GRAD_CACHE to another folder."
         ) from None
+
+
+def _level() -> list[str]:
+    """Flag of the level of optimisation, where another than the usual one is asked for."""
+    level = os.environ.get("BRIAN2GRAD_OPTIMISE")
+    if level not in (None, "0", "1", "2", "3"):
+        raise EngineError(f"BRIAN2GRAD_OPTIMISE={level}: give a level of optimisation, 0 to 3, or leave it out (3).")
+    return [] if level is None else [f"-O{level}"]
 
 
 def _kept(source: str, flags: list[str], folder: Path, core: str = "", own_flags=(), suffix: str = ".so") -> Path:

@@ -196,6 +196,25 @@ extern "C" int core() { return 40; }"""
     assert [answer(path) for path in found] == [42, 43]
 
 
+def test_the_level_of_optimisation_is_part_of_what_is_compiled(place, monkeypatch):
+    source = """extern "C" int answer() {
+#ifdef __OPTIMIZE__
+return 42;
+#else
+return 41;
+#endif
+}"""
+    for level, number in (("0", 41), ("1", 42), (None, 42)):
+        monkeypatch.delenv("BRIAN2GRAD_OPTIMISE", raising=False)
+        if level:
+            monkeypatch.setenv("BRIAN2GRAD_OPTIMISE", level)
+        assert answer(compiled(source)) == number
+    assert len(list(compiled(source).parent.glob("*.so"))) == 3
+    monkeypatch.setenv("BRIAN2GRAD_OPTIMISE", "fast")
+    with pytest.raises(EngineError, match="BRIAN2GRAD_OPTIMISE=fast: give a level of optimisation, 0 to 3"):
+        compiled(source)
+
+
 def test_a_full_disk_is_one_line(place, monkeypatch):
     def full(path, content):
         raise OSError(28, "No space left on device", str(path))

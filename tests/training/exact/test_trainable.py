@@ -77,6 +77,20 @@ def test_gradient_equals_central_differences(network):
             assert found.gradients[name][k] == pytest.approx(difference, rel=2e-6, abs=1e-6 * largest), name
 
 
+def test_the_loss_is_the_goals_formula(network):
+    labels, events, rows = np.array([0, 1]), samples(), np.arange(2)
+    outcome = network.forward(events)
+    if network.spiking:
+        t = np.minimum(first_spikes(outcome.spikes[network.outputs.name], 2)[0], 40e-3)
+        goal, scores = FirstSpike(tau0_ms=2, alpha=0.1, tau1_ms=5), -t / 2e-3
+        late = 0.1 * (np.exp(t[rows, labels] / 5e-3) - 1)
+    else:
+        goal, late = HighestPotential(gain=3), 0.0
+        scores = 3 * outcome.maxima[network.outputs.name]
+    expected = np.mean(late - scores[rows, labels] + np.log(np.exp(scores).sum(axis=1)))
+    assert network.gradient(events, labels, goal=goal).loss == pytest.approx(expected, rel=1e-12)
+
+
 def test_engine_and_oracle_agree(network, monkeypatch):
     labels, goal, events = np.array([0, 1]), goal_of(network), samples()
     found = network.gradient(events, labels, goal=goal)

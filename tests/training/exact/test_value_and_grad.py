@@ -19,6 +19,7 @@ from brian2 import (
     get_dimensions,
     linked_var,
     ms,
+    mV,
     second,
 )
 from differences import relative_errors
@@ -28,7 +29,7 @@ from brian2grad import final_loss, integral_loss, spike_loss, value_and_grad
 from brian2grad.equations import ModelError
 from brian2grad.models.errors import NetworkError
 from brian2grad.models.hybrid.adjoint import Backward
-from brian2grad.training import HybridProblem
+from brian2grad.training import HybridProblem, max_loss
 from brian2grad.training.errors import TrainingError
 
 # The gradient of the model itself is better than 1e-9; what limits AdEx is the stencil.
@@ -71,6 +72,19 @@ def test_units_of_the_gradients_are_those_of_the_loss_over_the_variable():
         timed = name in ("tau_m", "tau_s", "refractory", "delay", "spike_time")
         assert get_dimensions(gradient) == get_dimensions(1 / second if timed else 1), name
         assert gradient.shape == ((1,) if name in ("tau_s", "theta", "V_r", "refractory") else gradient.shape)
+
+
+def test_a_largest_value_has_its_own_unit():
+    group = NeuronGroup(1, "dv/dt = (E - v)/tau : volt\nE : volt", method="exact")
+    group.E = 2 * mV
+    names = {"tau": 10 * ms, "ms": ms}
+    value, (by_tau,) = value_and_grad([group], max_loss("v", group), [(group, "tau")], 5 * ms, namespace=names)
+    assert get_dimensions(value) == get_dimensions(1 * mV)
+    assert float(value) == pytest.approx(2e-3 * (1 - np.exp(-0.5)), rel=1e-9)
+    assert get_dimensions(by_tau) == get_dimensions(1 * mV / second)
+    both = max_loss("v", group) + final_loss("v**2", group)
+    with pytest.raises(DimensionMismatchError, match="cannot be added"):
+        value_and_grad([group], both, [(group, "tau")], 5 * ms, namespace=names)
 
 
 def lonely(drive=1.5, threshold="v > theta", reset="v = 0", **arguments):
