@@ -54,6 +54,10 @@ def test_means_over_repeats():
     assert mean_coincidence(a, [a, b], 1.0) == pytest.approx((1 + one) / 2)
     assert reliability([a, b], 1.0) == pytest.approx(one)
     assert reliability([a], 1.0) is None
+    many = np.array([0.1, 0.3, 0.5, 0.7])
+    both = [coincidence_factor(a, many, 1.0), coincidence_factor(many, a, 1.0)]
+    assert both[0] != pytest.approx(both[1])  # each train is the model of the other once
+    assert reliability([a, many], 1.0) == pytest.approx(np.mean(both))
 
 
 def test_a_train_that_fills_time_is_refused():

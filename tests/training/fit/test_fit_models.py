@@ -160,8 +160,32 @@ def test_scored_from_and_parts():
     target = target_of(data)[0].part(0.2, 0.4)
     times = np.array([0.1, 0.2, 0.3999, 0.4])
     assert list(target.scored(times)) == [0.2, 0.3999]
+    assert list(target.scored(np.array([target.duration]))) == []
     assert target.scored_duration == pytest.approx(0.2)
     assert float(data.duration / second) == pytest.approx(0.5)
+
+
+def test_a_part_has_no_spikes_and_no_voltage_of_what_comes_after():
+    data = dataclasses.replace(recording(duration=0.5, repeats=2), voltage_mV=np.arange(10_000.0).reshape(2, 5000))
+    whole = target_of(data)[0]
+    late = [one for one in whole.repeats if one[-1] > 0.2]
+    assert len(late) == 2
+    part = whole.part(0.05, 0.2)
+    assert len(part.stimulus) == 2000
+    expected = 1e-3 * np.array([np.arange(2000), 5000 + np.arange(2000)])
+    np.testing.assert_allclose(part.voltages, expected, rtol=1e-6)
+    for one, all_ in zip(part.repeats, whole.repeats, strict=True):
+        np.testing.assert_array_equal(one, all_[all_ < 0.2])
+
+
+def test_a_model_that_spikes_without_end_is_the_worst_candidate():
+    data = recording(duration=0.5, repeats=1)
+    model = ready_model("lif", True)
+    judge = Judge(Running(model, target_of(data)[0]), 4e-3)
+    few, many = (np.arange(0.001, 0.5, 1 / rate) for rate in (190, 230))
+    assert 0 < judge.judge(few).loss < 1
+    assert judge.judge(few).gamma != 0
+    assert (judge.judge(many).loss, judge.judge(many).gamma) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize(
