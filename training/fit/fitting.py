@@ -244,7 +244,7 @@ class Fit:
         errors = uncertainties(
             spike_sensitivity(judge.running, coordinates, values), self._timing_error(judge(values).spikes)
         )
-        spread = {p.name: float(e * abs(p.slope(values[p.name]))) for p, e in zip(kept, errors, strict=True)}
+        spread = {p.name: float(e * p.slope(values[p.name])) for p, e in zip(kept, errors, strict=True)}
         return FitResult(self.model, values, spread, self.scale, self.state.records, self.seed, origin)
 
     def _timing_error(self, spikes) -> float:

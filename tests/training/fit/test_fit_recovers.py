@@ -16,6 +16,7 @@ from brian2grad.training.fit import Fit, FitOptions, fit
 from brian2grad.training.fit.neurons.ready import ready_model
 from brian2grad.training.fit.options import STAGES, VOLTAGE
 from brian2grad.training.fit.runs import load_fit
+from brian2grad.training.fit.search import FAILED, Scored
 
 TRUE = {"C": 3.2e-10, "g_L": 1.1e-8, "V_r": -0.056, "t_ref": 2e-3}
 SHORT = {"starts": 1, "iterations": 80, "generations": 3, "population": 16, "steps": 15}
@@ -79,6 +80,27 @@ def test_a_stage_has_one_thread_of_blas(data, monkeypatch):
         running.advance()
     assert seen
     assert set(seen) == {1}
+
+
+def test_a_fit_that_runs_from_nowhere_is_an_error(data, monkeypatch):
+    running = Fit(ready_model("lif", True), data, options=FitOptions(starts=1))
+    running.state.values = [running.model.start] * 2
+    monkeypatch.setattr(Fit, "_likelihood", lambda self: {"gradients": 0, "runs": 0})
+    running.judges = [lambda values: Scored(FAILED, 0.0, np.zeros(0))]
+    with pytest.raises(TrainingError, match="'lif' cannot be run from any start; move its start values or bounds"):
+        running.advance()
+    assert not running.state.records
+
+
+def test_the_error_of_timing_is_that_of_spikes_near_recorded_ones(data):
+    running = Fit(ready_model("lif", True), data, options=FitOptions(starts=1))
+    rng = np.random.default_rng(0)
+    spikes = np.sort(rng.uniform(0, 3, 400))
+    gaps = [min(abs(one - t)) for one in running.target.scored_repeats for t in spikes]
+    near = [gap for gap in gaps if gap < 5e-3]
+    assert 10 < len(near) < len(gaps)
+    assert running._timing_error(spikes) == pytest.approx(np.sqrt(np.mean(np.square(near))))
+    assert running._timing_error(np.zeros(0)) == 5e-3
 
 
 def test_an_interrupt_calls_off_the_other_threads(data, monkeypatch):
