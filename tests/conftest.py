@@ -18,7 +18,7 @@ logging.getLogger("brian2").setLevel(logging.WARNING)  # else a failure report s
 
 def pytest_configure(config):
     """Half of the default suite is compiling, half of which is optimising; long tests are of what users run."""
-    if "not long" in config.option.markexpr:
+    if config.option.markexpr == "not long and not genn":
         os.environ.setdefault("BRIAN2GRAD_OPTIMISE", "1")
 
 
