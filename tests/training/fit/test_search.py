@@ -171,10 +171,21 @@ def test_descent_stays_within_the_bounds_and_ends_where_nothing_runs():
     best, _ = list(descend(judge, COORDINATES, START, 100, rate=0.5))[-1]
     assert len(judge.asked) == 60
     assert best["x"] == 2.0
-    judge.at, judge.sign = (1.5, 10e-3), 1  # what had left the bounds would take long to come back
-    judge.asked.clear()
-    steps = list(descend(judge, COORDINATES, START | {"x": 2.0}, 50, rate=0.05))
-    assert steps[-1][0]["x"] == pytest.approx(1.5, abs=0.05)
+
+
+def test_descent_turns_at_a_bound_at_once():
+    """Coordinates that had left the bounds would take as many steps to come back."""
+
+    class Turning(Descent):
+        def gradient(self, values):
+            self.at = (9.0 if len(self.asked) < 30 else -9.0, 10e-3)
+            return super().gradient(values)
+
+    judge = Turning(1)
+    list(descend(judge, COORDINATES, START, 59, rate=0.2))
+    assert judge.asked[29]["x"] == 2.0
+    inside = next(k for k, values in enumerate(judge.asked[30:]) if values["x"] < 2.0)
+    assert inside < 10
 
 
 def test_uncertainty_of_what_moves_spikes():
