@@ -10,6 +10,8 @@ SpikingGamma networks: Koopman, Otte & Bohté (2026), arXiv:2602.01978.
 
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 from brian2 import *
 
@@ -22,10 +24,11 @@ network = SpikingGammaNetwork([digits.events.n_units, 48, 10], K=4, tau=30 * ms,
 for epoch in train(network, digits, TrainingOptions(epochs=4, batch_size=32, learning_rate=4e-3)):
     print(f"epoch {epoch['epoch']}: loss {epoch['loss']:.3f}")
 
-script, weights = write_script(network, "trained_network.py", digits.events.n_steps)
-held_out[:5].save("five_digits.npz")
+folder = Path(tempfile.mkdtemp())
+script, weights = write_script(network, folder / "trained_network.py", digits.events.n_steps)
+held_out[:5].save(folder / "five_digits.npz")
 print("".join(script.read_text().splitlines(keepends=True)[13:17]))
-command = [sys.executable, str(script), "five_digits.npz", "0"]
+command = [sys.executable, str(script), str(folder / "five_digits.npz"), "0"]
 answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 print(answer)
 sample = bin_events(held_out[0], network.dt, digits.events.n_steps)
