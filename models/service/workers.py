@@ -78,10 +78,14 @@ class _Worker:
 
     def _start(self) -> None:
         self.said = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(
-            [str(self.program.folder / "main")], cwd=self.program.folder, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self.said,
-        )  # fmt: skip
+        try:
+            self.process = subprocess.Popen(
+                [str(self.program.folder / "main")], cwd=self.program.folder, stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=self.said,
+            )  # fmt: skip
+        except BaseException:
+            self.said.close()
+            raise
         self.ask(PARAMETERS, self.parameters)
 
     def _bytes(self, size: int) -> bytes:

@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+import tempfile
 
 import pytest
 
@@ -96,10 +97,13 @@ def test_failures_are_a_warning_and_an_error_if_there_is_nothing_else():
         warn_failed({0: "why"}, 1)
 
 
-def test_a_program_that_does_not_start_is_one_error(program):
+def test_a_program_that_does_not_start_is_one_error(program, monkeypatch):
+    opened, real = [], tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: opened.append(real()) or opened[-1])
     (program.folder / "main").unlink()
     with pytest.raises(EngineError, match="cannot be started"):
         ask(program, [1])
+    assert [file.closed for file in opened] == [True]
 
 
 def test_progress_that_fails_ends_all_processes(program):
