@@ -169,10 +169,11 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_afterwards(run, task, monke
 
     def write(path, content):
         left[0] -= len(content)
+        with path.open("wb") as file:
+            file.write(content[: len(content) + min(left[0], 0)])
         if left[0] < 0:
-            path.open("wb").write(content[: len(content) + left[0]])
             raise OSError(28, "No space left on device", str(path))
-        return open(path, "wb").write(content)
+        return len(content)
 
     before = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])
     with monkeypatch.context() as patch:
