@@ -81,7 +81,10 @@ def assert_same(folder, whole):
         for key, value in expected.items():
             np.testing.assert_array_equal(found[key], value)
     records = [
-        [{k: v for k, v in json.loads(line).items() if "seconds" not in k} for line in (f / "metrics.jsonl").open()]
+        [
+            {k: v for k, v in json.loads(line).items() if "seconds" not in k}
+            for line in (f / "metrics.jsonl").read_text().splitlines()
+        ]
         for f in (folder, whole)
     ]
     assert records[0] == records[1]

@@ -73,7 +73,8 @@ def test_script_gives_the_engines_spikes(tmp_path, case):
     (tmp_path / "run.py").write_text(RUN)
     command = [sys.executable, "run.py", str(path), str(events), "found.npz"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    found = np.load(tmp_path / "found.npz")
+    with np.load(tmp_path / "found.npz") as file:
+        found = dict(file)
     archive = EventArchive(**fields)
     expected = network.brian2(archive, n_steps=70)
     engine = network.forward(archive, n_steps=70)

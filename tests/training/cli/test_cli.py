@@ -57,9 +57,9 @@ def test_engines_agree(run, archive, capsys, tmp_path):
         )
         assert code == 0
         assert json.loads(out)["engine"] == engine
-    native, brian2 = (np.load(f) for f in files)
-    np.testing.assert_array_equal(native["predictions"], brian2["predictions"])
-    np.testing.assert_array_equal(native["spikes"], brian2["spikes"])
+    with np.load(files[0]) as native, np.load(files[1]) as brian2:
+        np.testing.assert_array_equal(native["predictions"], brian2["predictions"])
+        np.testing.assert_array_equal(native["spikes"], brian2["spikes"])
 
 
 def test_accuracy_on_what_was_trained_on_says_so(run, archive, capsys, tmp_path):

@@ -104,7 +104,8 @@ def test_brian2_decides_the_same(capsys, folder, run):
         path = folder / f"{engine}.npz"
         code, _, _ = call(capsys, "evaluate", run, "--engine", engine, "--predictions", path, *options)
         assert code == 0
-        found[engine] = dict(np.load(path))
+        with np.load(path) as archive:
+            found[engine] = dict(archive)
     assert (found["native"]["predictions"] == found["brian2"]["predictions"]).mean() >= 0.95
     assert np.abs(found["native"]["spikes"] - found["brian2"]["spikes"]).mean() < 0.1
 
@@ -117,7 +118,8 @@ def test_cpp_standalone_decides_like_the_runtime(capsys, folder, run):
         path = folder / f"{device}.npz"
         options = ["--engine", "brian2", "--device", device, "--dt", "0.02ms", "--predictions", path]
         assert call(capsys, "evaluate", run, *options)[0] == 0
-        found.append(dict(np.load(path)))
+        with np.load(path) as archive:
+            found.append(dict(archive))
     assert (found[0]["predictions"] == found[1]["predictions"]).all()
     assert (found[0]["spikes"] == found[1]["spikes"]).all()
 
