@@ -104,7 +104,7 @@ def main():
         print(f"{index + 1:5}  {cores:5}  {busy:4}  {threads:>15}  {seconds:7.1f}  {seed:>10}  {result}", flush=True)
         if not green:
             sys.exit(output)
-        if commit is not None:
+        if commit is not None and state() == commit:  # nothing was changed while it ran
             keep([commit, tests, cores, busy, threads, round(seconds, 1), seed])
 
 

@@ -64,3 +64,11 @@ def test_runs_with_changes_and_short_runs_are_not_kept(stable, monkeypatch):
     monkeypatch.setattr(stable, "state", lambda: None)
     call(stable, monkeypatch, "--times", "1")
     assert not stable.KEPT.exists()
+
+
+def test_a_run_during_which_the_project_changed_is_not_kept(stable, monkeypatch):
+    told = itertools.chain(["abc", "abc"], itertools.repeat("abd"))
+    monkeypatch.setattr(stable, "state", lambda: next(told))
+    call(stable, monkeypatch, "--times", "1")
+    monkeypatch.setattr(stable, "state", lambda: "abc")
+    assert call(stable, monkeypatch, "--times", "1") == SETTINGS[1:]
