@@ -4,8 +4,8 @@ import dataclasses
 import hashlib
 
 import numpy as np
+import scipy  # scipy.signal takes a second to import: SciPy does it at the first use
 from brian2 import Hz, Quantity, have_same_dimensions, ms, second
-from scipy.signal import butter, gammatone, lfilter
 
 from .archive import EventArchive
 from .augment import vary_envelopes
@@ -180,8 +180,8 @@ class Cochlea:
     def _filters(self, sample_rate):
         if not float(self.f_max) < sample_rate / 2:
             raise DataError(f"cochlea: f_max = {self.f_max} must be below half the sample rate of {sample_rate} Hz")
-        bank = [gammatone(f, "iir", fs=sample_rate) for f in np.asarray(self.centre_frequencies)]
-        return bank, butter(2, float(self.cutoff), fs=sample_rate)
+        bank = [scipy.signal.gammatone(f, "iir", fs=sample_rate) for f in np.asarray(self.centre_frequencies)]
+        return bank, scipy.signal.butter(2, float(self.cutoff), fs=sample_rate)
 
     def _envelopes(self, sound, sample_rate, filters, rng=None):
         bank, smooth = filters
@@ -194,8 +194,8 @@ class Cochlea:
         after = np.minimum(index + 1, len(sound) - 1)
         envelopes = np.empty((n_steps, self.n_channels))
         for channel, (b, a) in enumerate(bank):
-            wave = lfilter(b, a, sound)
-            level = lfilter(*smooth, np.maximum(wave, 0, out=wave))
+            wave = scipy.signal.lfilter(b, a, sound)
+            level = scipy.signal.lfilter(*smooth, np.maximum(wave, 0, out=wave))
             envelopes[:, channel] = level[index] * (1 - part) + level[after] * part
         # The low-pass overshoots a little below zero.
         np.maximum(envelopes, 0, out=envelopes)
@@ -220,7 +220,7 @@ class Cochlea:
         b, a = [1 - keep], [1, -keep]
         # The recording's own mean is the best guess of what went before it.
         start = keep * envelopes.mean(axis=0, keepdims=True)
-        mean = lfilter(b, a, envelopes, axis=0, zi=start)[0]
+        mean = scipy.signal.lfilter(b, a, envelopes, axis=0, zi=start)[0]
         gained = envelopes / (self.floor + mean) ** self.adaptation
         compressed = (gained + 1) ** self.compression - 1
         return compressed / compressed.max()

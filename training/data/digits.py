@@ -1,8 +1,7 @@
 """The embedded default: handwritten digits moved in saccades before a simulated event camera."""
 
 import numpy as np
-from scipy.ndimage import zoom
-from sklearn.datasets import load_digits
+import scipy
 
 from .archive import EventArchive
 from .camera import EventCamera
@@ -60,8 +59,10 @@ def simulate_digits(seed=0):
     Alpaydin and Kaynak (1998), "Optical recognition of handwritten digits", UCI, doi:10.24432/C50P49; the
     saccades follow Orchard et al. (2015), doi:10.3389/fnins.2015.00437.
     """
+    from sklearn.datasets import load_digits  # here, because it takes a while to import
+
     source = load_digits()
-    images = zoom(source.images / 16, (1, ZOOM, ZOOM), order=1, grid_mode=True, mode="nearest")
+    images = scipy.ndimage.zoom(source.images / 16, (1, ZOOM, ZOOM), order=1, grid_mode=True, mode="nearest")
     rng = np.random.default_rng(seed)
     units, times, offsets = CAMERA.record(_frames(images.astype(np.float32)), FRAME_US, rng)
     labels = source.target.astype(np.uint8)
