@@ -19,7 +19,7 @@ logging.getLogger("brian2").setLevel(logging.WARNING)  # else a failure report s
 def pytest_configure(config):
     """Half of the default suite is compiling, half of which is optimising; long tests are of what users run."""
     if config.option.markexpr in config.getini("addopts"):
-        os.environ.setdefault("BRIAN2GRAD_OPTIMISE", "1")
+        os.environ.setdefault("BRIAN2GRAD_OPTIMISE", "g")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -47,7 +47,7 @@ show("exact", *value_and_grad(Network(inputs, group, feed, back), spike_loss("si
 def test_the_level_of_optimisation_changes_no_bit_in_double_precision(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     found = []
-    for level in ("1", "3"):
+    for level in ("g", "1", "3"):
         environment = os.environ | {"BRIAN2GRAD_OPTIMISE": level}
         done = subprocess.run(
             [sys.executable, str(tmp_path / "script.py")], env=environment, capture_output=True, text=True
@@ -55,4 +55,4 @@ def test_the_level_of_optimisation_changes_no_bit_in_double_precision(tmp_path):
         assert done.returncode == 0, done.stderr[-2000:]
         found.append(done.stdout.splitlines())
     assert len(found[0]) == 4
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
