@@ -1,5 +1,6 @@
 """A room imports only what lies below it, no module imports itself by a detour, and names say places."""
 
+import functools
 import graphlib
 import re
 
@@ -35,6 +36,7 @@ UPWARDS = {
 }
 
 
+@functools.cache
 def imports():
     """Module to the library's modules that it imports, inside functions too."""
     table = {}
@@ -48,8 +50,6 @@ def imports():
     return table
 
 
-IMPORTS = imports()
-
 
 def room_of(module):
     folders = MODULES[module].relative_to(ROOT).parent.parts
@@ -62,7 +62,7 @@ def height_of(module):
 
 
 def test_the_reader_sees_imports_inside_functions():
-    assert "models.asynchronous.brian.run" in IMPORTS["models.asynchronous.network"]
+    assert "models.asynchronous.brian.run" in imports()["models.asynchronous.network"]
 
 
 def test_every_room_has_a_height():
@@ -73,7 +73,7 @@ def test_a_room_imports_only_what_lies_below_it():
     wrong = {
         (module, other)
         for module in MODULES.keys() - ENTRANCES
-        for other in IMPORTS[module]
+        for other in imports()[module]
         if room_of(module) != room_of(other)
         and room_of(module)[0] == room_of(other)[0]
         and height_of(module) <= height_of(other)
@@ -84,7 +84,7 @@ def test_a_room_imports_only_what_lies_below_it():
 def test_no_circle_between_modules():
     """An order exists in which every module comes after all it imports."""
     try:
-        graphlib.TopologicalSorter(IMPORTS).prepare()
+        graphlib.TopologicalSorter(imports()).prepare()
     except graphlib.CycleError as error:
         pytest.fail(f"imports go in a circle: {' <- '.join(error.args[1])}")
 

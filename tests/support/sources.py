@@ -1,6 +1,7 @@
 """The project's source files and what they import, for the tests of its architecture."""
 
 import ast
+import functools
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -10,13 +11,19 @@ FOLDERS = (*LAYERS, "tests", "examples", "benchmarks")
 FILES = {folder: sorted((ROOT / folder).rglob("*.py")) for folder in FOLDERS}
 
 
+@functools.cache
+def _statements(path):
+    nodes = ast.walk(ast.parse(path.read_text(), str(path)))
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def imports_of(path, package=()):
     """Yield (line, dotted name, whether the import is relative, names) of every import statement of a file."""
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    for node in _statements(path):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name, False, [alias.name]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             names = [alias.name for alias in node.names]
             if node.level:
                 base = package[: len(package) - node.level + 1]
