@@ -50,7 +50,6 @@ def imports():
     return table
 
 
-
 def room_of(module):
     folders = MODULES[module].relative_to(ROOT).parent.parts
     return folders[0], folders[1] if len(folders) > 1 else ""

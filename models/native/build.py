@@ -136,7 +136,7 @@ def _level() -> list[str]:
     """Flag of the level of optimisation, where another than the usual one is asked for."""
     level = os.environ.get("BRIAN2GRAD_OPTIMISE")
     if level not in (None, "0", "g", "1", "2", "3"):
-        raise EngineError(f"BRIAN2GRAD_OPTIMISE={level}: give a level of optimisation, 0 to 3 or g, or leave it out (3).")
+        raise EngineError(f"BRIAN2GRAD_OPTIMISE={level}: give a level, 0 to 3 or g, or leave it out (3).")
     return [] if level is None else [f"-O{level}"]
 
 

@@ -211,7 +211,7 @@ return 41;
         assert answer(compiled(source)) == number
     assert len(list(compiled(source).parent.glob("*.so"))) == 4
     monkeypatch.setenv("BRIAN2GRAD_OPTIMISE", "fast")
-    with pytest.raises(EngineError, match="BRIAN2GRAD_OPTIMISE=fast: give a level of optimisation, 0 to 3 or g"):
+    with pytest.raises(EngineError, match="BRIAN2GRAD_OPTIMISE=fast: give a level, 0 to 3 or g"):
         compiled(source)
 
 
