@@ -205,6 +205,15 @@ def header(shape, dtype="<u2"):
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
 
 
+def refused_in_little_memory(path, message):
+    tracemalloc.start()
+    with pytest.raises(DataError, match=message):
+        read_archive(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * 2**20
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -221,19 +230,12 @@ def header(shape, dtype="<u2"):
     ids=lambda value: str(value)[:20],
 )
 def test_what_a_field_claims_is_compared_with_what_is_there(tmp_path, content, message):
-    path = forged(tmp_path, "units", content)
-    tracemalloc.start()
-    with pytest.raises(DataError, match=message):
-        read_archive(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 16 * 2**20
+    refused_in_little_memory(forged(tmp_path, "units", content), message)
 
 
 def test_a_field_that_is_packed_too_well_is_refused(tmp_path):
     path = forged(tmp_path, "units", header((2**27,)) + bytes(2**28))
-    with pytest.raises(DataError, match=r"'units' takes 256 MiB, too much for a file of this size; store it with"):
-        read_archive(path)
+    refused_in_little_memory(path, r"'units' takes 256 MiB, too much for a file of this size; store it with")
 
 
 def test_fields_that_fit_alone_but_not_together_are_refused(tmp_path, monkeypatch):
