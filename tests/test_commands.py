@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def folder(tmp_path_factory):
 
 def words_of(command: str) -> list[str]:
     """A command with its placeholders filled in; the first of several alternatives is taken."""
-    words = re.sub(r"\[([^\]|]*)(?:\|[^\]]*)?\]", r"\1", command).split()[1:]
+    words = shlex.split(re.sub(r"\[([^\]|]*)(?:\|[^\]]*)?\]", r"\1", command))[1:]
     given = {"NAME": "digits", "N": "1", "FILE": "own.npz", "MODEL.py:OBJECT": "model.py:problem"}
     return [given.get(word, word) for word in words]
 
@@ -72,6 +73,8 @@ def test_a_command_does_what_the_page_says(command, folder, monkeypatch, capsys)
         words = [word for word in words if word not in ("--data-root", "DIR")] + ["--show-recipe"]
     elif words[0] == "evaluate" and "runs/cell" in words:
         pass  # a fit is evaluated whole
+    elif words[0] == "sweep":  # what is swept is small
+        words[1] += f" {SMALL['train']} --hidden 8"
     elif not {"--help", "--show-recipe"} & {*words}:
         words += SMALL.get(words[0], "").split()
     words = ["1s" if word in ("2s", "5s", "9s") else word for word in words]  # what the test's recording has
@@ -80,7 +83,7 @@ def test_a_command_does_what_the_page_says(command, folder, monkeypatch, capsys)
     if "--out" in words:  # of an earlier command
         shutil.rmtree(words[words.index("--out") + 1], ignore_errors=True)
     if words[:1] == ["export"] and "--out" not in words:
-        words += ["--out", "network.py"]
+        words += ["--out", "network.nir" if "nir" in words else "network.py"]
     if words == ["--show-completion"]:  # asks which shell has called it
         line = f"{sys.executable} -m brian2grad --show-completion && true"
         done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
